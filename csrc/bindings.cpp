@@ -1,0 +1,18 @@
+// The module evenbits._core: memory checks here and in bindings/, shape and meaning checked in Python.
+#include "bindings/arrays.hpp"
+
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+  using namespace evenbits;
+  m.attr("__version__") = EVENBITS_VERSION;
+  m.def("isa", [] { return active().isa; });
+  m.def("use_isa", &use, "isa"_a);
+  m.def("available_isas", [] {
+    py::list names;
+    for (const auto* table : available()) names.append(table->isa);
+    return names;
+  });
+  bind_transforms(m);
+  bind_embedding(m);
+  bind_reductions(m);
+  m.attr("_api") = py::capsule(&active(), "evenbits._core._api");
+}

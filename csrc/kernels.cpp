@@ -1,0 +1,48 @@
+// Compiled once per instruction set (see CMakeLists.txt). Includes nothing from
+// the standard library that defines code: a linker may keep one copy of it for all.
+#include "kernels/hadamard.hpp"
+#include "kernels/kashin.hpp"
+#include "kernels/reduce.hpp"
+
+#define EVENBITS_STRING_(x) #x
+#define EVENBITS_STRING(x) EVENBITS_STRING_(x)
+
+namespace evenbits::EVENBITS_ISA {
+extern const evenbits_api table;
+// In the order of evenbits.h.
+const evenbits_api table = {
+    EVENBITS_API_VERSION,
+    EVENBITS_STRING(EVENBITS_ISA),
+    hadamard_f32,
+    hadamard_f64,
+    hadamard_i32,
+    nullptr,  // random_words,
+    nullptr,  // round_nearest_f32_u8,
+    nullptr,  // round_nearest_f32_u16,
+    nullptr,  // round_nearest_f64_u8,
+    nullptr,  // round_nearest_f64_u16,
+    nullptr,  // round_stochastic_f32_u8,
+    nullptr,  // round_stochastic_f32_u16,
+    nullptr,  // round_stochastic_f64_u8,
+    nullptr,  // round_stochastic_f64_u16,
+    nullptr,  // round_bfloat16,
+    nullptr,  // round_float16,
+    nullptr,  // round_error_f32,
+    nullptr,  // nearest_level_f32,
+    nullptr,  // dequantize_u8,
+    nullptr,  // dequantize_u16,
+    nullptr,  // pack_u8,
+    nullptr,  // pack_u16,
+    nullptr,  // unpack_u8,
+    nullptr,  // unpack_u16,
+    nullptr,  // pack_radix_u8,
+    nullptr,  // pack_radix_u16,
+    nullptr,  // unpack_radix_u8,
+    nullptr,  // unpack_radix_u16,
+    dot_f32,
+    extremes_f32,
+    first_nonfinite_f32,
+    first_nonfinite_f64,
+    kashin_f32,
+};
+}  // namespace evenbits::EVENBITS_ISA

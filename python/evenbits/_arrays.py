@@ -1,0 +1,91 @@
+"""Arguments as the kernels want them: contiguous native arrays, checked, with errors in the caller's words."""
+
+from __future__ import annotations
+
+import operator
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evenbits import _core
+
+Array = NDArray[Any]
+
+
+def as_array(x: ArrayLike | Any, name: str = "x") -> Array:
+    """``x`` as a NumPy array, without a copy where its memory allows (``__array__``, buffers, ``__dlpack__``)."""
+    if not isinstance(x, np.ndarray) and not hasattr(x, "__array__") and hasattr(x, "__dlpack__"):
+        return np.from_dlpack(x)
+    try:
+        return np.asarray(x)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{name} is not an array: {error}") from None
+
+
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Whether ``dtype`` is the bfloat16 of ml_dtypes, which NumPy itself does not have."""
+    return dtype.name == "bfloat16"
+
+
+def as_floats(x: ArrayLike | Any, name: str = "x", *, double: bool = True) -> Array:
+    """``x`` as a C-contiguous native array of float32, or of float64 where it is one and ``double`` allows it.
+
+    float16, bfloat16, integers of up to 32 bits and booleans become float32. No copy where none is needed.
+    Raises TypeError for every other dtype.
+    """
+    a = as_array(x, name)
+    if a.dtype == np.float64:
+        dtype: type[np.floating[Any]] = np.float64 if double else np.float32
+    elif a.dtype.kind in "fiub" and a.dtype.itemsize <= 8 or is_bfloat16(a.dtype):
+        dtype = np.float32
+    else:
+        raise TypeError(f"{name} has dtype {a.dtype}; convert it to float32 or float64")
+    with np.errstate(over="ignore"):
+        return np.asarray(a, dtype=dtype, order="C")
+
+
+def require_finite(x: Array, name: str = "x") -> None:
+    """Raise ValueError with the index of the first NaN or infinity of a C-contiguous float array."""
+    first = _core.first_nonfinite(x)
+    if first < x.size:
+        index = tuple(int(i) for i in np.unravel_index(first, x.shape))
+        where = f"[{', '.join(map(str, index))}]" if index else ""
+        raise ValueError(f"{name}{where} is {x[index]}; replace NaN and infinity by finite numbers first")
+
+
+def output(out: Array | None, shape: tuple[int, ...], dtype: Any, name: str = "out") -> Array:
+    """A new array, or ``out`` if it is a writeable C-contiguous array of that shape and dtype."""
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} is a {type(out).__name__}; pass a NumPy array")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"{name} is {out.dtype}{out.shape}; it must be {np.dtype(dtype)}{shape}")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(f"{name} must be C-contiguous and writeable")
+    return out
+
+
+def integer(value: Any, name: str, low: int, high: int) -> int:
+    """``value`` as an int from ``low`` to ``high``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; it must be an integer") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {number}; it must be from {low} to {high}")
+    return number
+
+
+def seed_of(seed: Any, name: str = "seed") -> int:
+    """A 64-bit key or stream number."""
+    return integer(seed, name, 0, 2**64 - 1)
+
+
+def workers_of(workers: Any) -> int:
+    """The number of threads asked for; -1 means the CPUs that this process may use."""
+    if workers == -1:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return integer(workers, "workers", 1, 4096)

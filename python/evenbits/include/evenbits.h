@@ -1,0 +1,122 @@
+/* C interface of the kernels: the caller owns every buffer; no kernel allocates, fails, checks or keeps state.
+ * The same input gives the same output, bit for bit, on every instruction set.
+ *
+ * Matrices are `rows` rows of n elements, one after the other. Where a `group` is given, each row is cut into
+ * ceil(n / group) groups of that many elements (the last may be shorter), and element j of row i takes entry
+ * i * ceil(n / group) + j / group of a parameter array. group = n means one entry a row. */
+#ifndef EVENBITS_H
+#define EVENBITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define EVENBITS_API_VERSION 1
+
+/* A Hadamard matrix H of order n = m 2^k: base (x) S, with S the Sylvester matrix of order 2^k. */
+typedef struct evenbits_hadamard {
+  size_t n;
+  size_t m;           /* 1, or the order of base; at most 1024 */
+  const int8_t* base; /* m x m entries +1 and -1, row by row; unused if m is 1 */
+} evenbits_hadamard;
+
+/* Random bits of element i of a stream: half-word (first + i) mod 8 of Philox4x32-10 block (first + i) / 8,
+ * with the counter (block, stream) and the key seed. */
+typedef struct evenbits_stream {
+  uint64_t seed, stream, first;
+} evenbits_stream;
+
+/* A block of mixed-radix digits. The n digits of a row are kept as the `upper` ones of every block, then the rest:
+ * digits with levels + 1 values come first, those with `levels` values after them. A block takes the next `upper`
+ * digits of the first kind and the next per - upper of the second, least significant first, and fills `bits` bits. */
+typedef struct evenbits_radix {
+  uint32_t levels; /* 2 to 65535 */
+  uint32_t upper;  /* 0 to per */
+  uint32_t per;    /* digits a block: 1 to 64 */
+  uint32_t bits;   /* bits a block: 1 to 64 */
+} evenbits_radix;
+
+typedef struct evenbits_api {
+  uint32_t version; /* EVENBITS_API_VERSION of the build; later versions only append members */
+  const char* isa;  /* "sse2", "avx2", "avx512" or "neon" */
+
+  /* y = scale * after o (H (before o x)), row by row; o is the product of elements. y may be x; otherwise they do not
+   * overlap. before and after hold n factors each, or are null. The integer kernel wraps around at 32 bits. */
+  void (*hadamard_f32)(const float* x, float* y, size_t rows, const evenbits_hadamard* h, const float* before,
+                       const float* after, float scale);
+  void (*hadamard_f64)(const double* x, double* y, size_t rows, const evenbits_hadamard* h, const double* before,
+                       const double* after, double scale);
+  void (*hadamard_i32)(const int32_t* x, int32_t* y, size_t rows, const evenbits_hadamard* h);
+
+  /* Words of a stream: out[i] is word (first + i) mod 4 of block (first + i) / 4. The two half-words of a word are
+   * its low bits, then its high bits. */
+  void (*random_words)(evenbits_stream s, size_t count, uint32_t* out);
+
+  /* codes = x * scale + zero, clamped to [0, top], rounded to the nearest integer, ties to even. */
+  void (*round_nearest_f32_u8)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                               uint32_t top, uint8_t* codes);
+  void (*round_nearest_f32_u16)(const float* x, size_t rows, size_t n, size_t group, const float* scale,
+                                const float* zero, uint32_t top, uint16_t* codes);
+  void (*round_nearest_f64_u8)(const double* x, size_t rows, size_t n, size_t group, const double* scale,
+                               const double* zero, uint32_t top, uint8_t* codes);
+  void (*round_nearest_f64_u16)(const double* x, size_t rows, size_t n, size_t group, const double* scale,
+                                const double* zero, uint32_t top, uint16_t* codes);
+  /* The same, rounded up with probability equal to the fraction f: when k + 1/2 < 65536 f for the element's half-word k.
+   * Element (i, j) is number first + i * n + j of the stream. */
+  void (*round_stochastic_f32_u8)(const float* x, size_t rows, size_t n, size_t group, const float* scale,
+                                  const float* zero, uint32_t top, evenbits_stream s, uint8_t* codes);
+  void (*round_stochastic_f32_u16)(const float* x, size_t rows, size_t n, size_t group, const float* scale,
+                                   const float* zero, uint32_t top, evenbits_stream s, uint16_t* codes);
+  void (*round_stochastic_f64_u8)(const double* x, size_t rows, size_t n, size_t group, const double* scale,
+                                  const double* zero, uint32_t top, evenbits_stream s, uint8_t* codes);
+  void (*round_stochastic_f64_u16)(const double* x, size_t rows, size_t n, size_t group, const double* scale,
+                                   const double* zero, uint32_t top, evenbits_stream s, uint16_t* codes);
+  /* float32 to the bits of bfloat16 or float16, rounded stochastically; saturates at the largest finite value. */
+  void (*round_bfloat16)(const float* x, size_t n, evenbits_stream s, uint16_t* out);
+  void (*round_float16)(const float* x, size_t n, evenbits_stream s, uint16_t* out);
+  /* errors[i] = sum over the group of (x - ((code - zero) * step))^2 with code as round_nearest_f32 gives it, in
+   * doubles, in the order of `dot`. */
+  void (*round_error_f32)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                          const float* step, uint32_t top, double* errors);
+
+  /* codes = the number of thresholds t with t <= x * scale; thresholds ascend, 0 to 255 of them. */
+  void (*nearest_level_f32)(const float* x, size_t rows, size_t n, size_t group, const float* scale,
+                            const float* thresholds, size_t count, uint8_t* codes);
+  /* y = (table[code] - zero) * scale; zero may be null and then is not subtracted. Codes index the table unchecked. */
+  void (*dequantize_u8)(const uint8_t* codes, size_t rows, size_t n, size_t group, const float* table, const float* scale,
+                        const float* zero, float* y);
+  void (*dequantize_u16)(const uint16_t* codes, size_t rows, size_t n, size_t group, const float* table,
+                         const float* scale, const float* zero, float* y);
+
+  /* Codes of `bits` bits (1 to 8; 1 to 16 for u16) to a least-significant-bit-first bit string a row: code i fills bits
+   * i * bits to i * bits + bits - 1. A row takes row_bytes >= ceil(n * bits / 8) bytes; the rest of it becomes zero. */
+  void (*pack_u8)(const uint8_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
+  void (*pack_u16)(const uint16_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
+  void (*unpack_u8)(const uint8_t* packed, size_t rows, size_t n, uint32_t bits, size_t row_bytes, uint8_t* codes);
+  void (*unpack_u16)(const uint8_t* packed, size_t rows, size_t n, uint32_t bits, size_t row_bytes, uint16_t* codes);
+  /* The same for blocks of mixed-radix digits; block i fills bits i * bits to i * bits + bits - 1 of the row. */
+  void (*pack_radix_u8)(const uint8_t* codes, size_t rows, size_t n, evenbits_radix r, uint8_t* packed, size_t row_bytes);
+  void (*pack_radix_u16)(const uint16_t* codes, size_t rows, size_t n, evenbits_radix r, uint8_t* packed,
+                         size_t row_bytes);
+  void (*unpack_radix_u8)(const uint8_t* packed, size_t rows, size_t n, evenbits_radix r, size_t row_bytes,
+                          uint8_t* codes);
+  void (*unpack_radix_u16)(const uint8_t* packed, size_t rows, size_t n, evenbits_radix r, size_t row_bytes,
+                           uint16_t* codes);
+
+  /* out[g] = sum over the group of x * y, exact products in doubles: 16 interleaved partial sums (element j of the group
+   * goes to sum j mod 16), then s[j] += s[j + 8], s[j] += s[j + 4], s[j] += s[j + 2], s[0] + s[1]. */
+  void (*dot_f32)(const float* x, const float* y, size_t rows, size_t n, size_t group, double* out);
+  /* The least and the greatest element of each group. */
+  void (*extremes_f32)(const float* x, size_t rows, size_t n, size_t group, float* least, float* greatest);
+  /* The index of the first NaN or infinity, or n. */
+  size_t (*first_nonfinite_f32)(const float* x, size_t n);
+  size_t (*first_nonfinite_f64)(const double* x, size_t n);
+
+  /* Kashin representation a of each row x: x = F a with F a = signs o (H a) / sqrt(n). signs holds n factors +1, -1 and,
+   * off the frame's support, 0; x is 0 there too. Lyubarskii and Vershynin's iteration: clip F^T r at +-M, add it to a,
+   * take it from r, multiply M by eta; M starts at |x| / sqrt(delta n). `closing` adds F^T of the last residual unclipped.
+   * scratch: 2 n floats. */
+  void (*kashin_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs,
+                     uint32_t iterations, float eta, float delta, int closing, float* scratch);
+} evenbits_api;
+
+#endif
