@@ -2,6 +2,8 @@
 // the standard library that defines code: a linker may keep one copy of it for all.
 #include "kernels/hadamard.hpp"
 #include "kernels/kashin.hpp"
+#include "kernels/packing.hpp"
+#include "kernels/radix.hpp"
 #include "kernels/reduce.hpp"
 
 #define EVENBITS_STRING_(x) #x
@@ -31,14 +33,14 @@ const evenbits_api table = {
     nullptr,  // nearest_level_f32,
     nullptr,  // dequantize_u8,
     nullptr,  // dequantize_u16,
-    nullptr,  // pack_u8,
-    nullptr,  // pack_u16,
-    nullptr,  // unpack_u8,
-    nullptr,  // unpack_u16,
-    nullptr,  // pack_radix_u8,
-    nullptr,  // pack_radix_u16,
-    nullptr,  // unpack_radix_u8,
-    nullptr,  // unpack_radix_u16,
+    pack_u8,
+    pack_u16,
+    unpack_u8,
+    unpack_u16,
+    pack_radix_u8,
+    pack_radix_u16,
+    unpack_radix_u8,
+    unpack_radix_u16,
     dot_f32,
     extremes_f32,
     first_nonfinite_f32,

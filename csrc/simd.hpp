@@ -134,4 +134,50 @@ EVENBITS_INLINE Vec<std::uint8_t> narrow(Vec<std::int32_t> a, Vec<std::int32_t> 
   return evens<std::uint8_t>((Vec<std::uint8_t>)narrow(a, b), (Vec<std::uint8_t>)narrow(c, d));
 }
 
+// Lane i is the 8 bytes at p + i * stride, stride being at most 8. Reads kBytes bytes.
+EVENBITS_INLINE Vec<std::uint64_t> load_words(const std::uint8_t* p, std::size_t stride) {
+  Vec<std::uint64_t> v;
+#if defined(__AVX2__)  // 16 bytes hold two lanes, whose bytes are put in their places
+  const auto piece = [=](std::size_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 2 * i * stride)); };
+  const auto byte = iota<std::uint8_t>(EVENBITS_ALL_LANES(std::uint8_t)) & 15;
+  const auto place = byte + ((Vec<std::uint8_t>)(byte > 7) & std::uint8_t(stride - 8));
+#if defined(__AVX512F__)
+  const auto half = [=](std::size_t i) { return _mm256_inserti128_si256(_mm256_castsi128_si256(piece(i)), piece(i + 1), 1); };
+  v = (Vec<std::uint64_t>)_mm512_shuffle_epi8(_mm512_maskz_inserti64x4(0xff, _mm512_zextsi256_si512(half(0)), half(2), 1), (__m512i)place);
+#else
+  const __m256i pieces = _mm256_inserti128_si256(_mm256_castsi128_si256(piece(0)), piece(1), 1);
+  v = (Vec<std::uint64_t>)_mm256_shuffle_epi8(pieces, (__m256i)place);
+#endif
+#else
+  for (std::size_t i = 0; i < kLanes<std::uint64_t>; ++i) {
+    std::uint64_t word;
+    std::memcpy(&word, p + i * stride, 8);
+    v[i] = word;
+  }
+#endif
+  return v;
+}
+// The low `stride` bytes of every lane, one after the other, at p; what follows them up to kBytes bytes may be overwritten.
+EVENBITS_INLINE void store_words(std::uint8_t* p, std::size_t stride, Vec<std::uint64_t> v) {
+#if defined(__AVX2__)
+  const auto byte = iota<std::uint8_t>(EVENBITS_ALL_LANES(std::uint8_t)) & 15;
+  const auto place = byte + ((Vec<std::uint8_t>)(byte >= std::uint8_t(stride)) & std::uint8_t(8 - stride));
+  const auto put = [=](std::size_t i, __m128i piece) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 2 * i * stride), piece); };
+#if defined(__AVX512F__)
+  const __m512i pieces = _mm512_shuffle_epi8((__m512i)v, (__m512i)place);
+  const __m256i lo = _mm512_castsi512_si256(pieces), hi = _mm512_maskz_extracti64x4_epi64(0xff, pieces, 1);
+  put(0, _mm256_castsi256_si128(lo)), put(1, _mm256_extracti128_si256(lo, 1));
+  put(2, _mm256_castsi256_si128(hi)), put(3, _mm256_extracti128_si256(hi, 1));
+#else
+  const __m256i pieces = _mm256_shuffle_epi8((__m256i)v, (__m256i)place);
+  put(0, _mm256_castsi256_si128(pieces)), put(1, _mm256_extracti128_si256(pieces, 1));
+#endif
+#else
+  for (std::size_t i = 0; i < kLanes<std::uint64_t>; ++i) {
+    const std::uint64_t word = v[i];
+    std::memcpy(p + i * stride, &word, 8);
+  }
+#endif
+}
+
 }  // namespace evenbits::EVENBITS_ISA

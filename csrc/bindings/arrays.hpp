@@ -48,5 +48,6 @@ inline std::size_t groups_of(std::size_t n, std::size_t group) {
 void bind_transforms(py::module_& m);
 void bind_embedding(py::module_& m);
 void bind_reductions(py::module_& m);
+void bind_packing(py::module_& m);
 
 }  // namespace evenbits
