@@ -1,0 +1,255 @@
+"""Encoded arrays and their decoding, which needs the planes and the spec and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evenbits._arrays import Array, as_array, workers_of
+from evenbits._chunks import for_row_chunks
+from evenbits.codebooks import dequantize
+from evenbits.embedding import Frame
+from evenbits.packing import unpack, unpack_radix
+from evenbits.random import random_subset
+from evenbits.spec import KEPT, EncodedError, Spec, canonical_json, levels_of
+from evenbits.transforms import inverse_randomized_hadamard
+
+__all__ = ["Encoded", "EncodedError", "canonical_json", "decode", "validate"]
+
+NORMAL = 2.0**60
+"""Rows whose largest number lies outside 1/NORMAL to NORMAL are worked on scaled by a power of two."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A few-bit array: ``planes`` (named arrays) and ``spec`` (a small dictionary that says how to decode them)."""
+
+    planes: dict[str, Array]
+    spec: dict[str, Any] = field(repr=False)
+
+    @cached_property
+    def _spec(self) -> Spec:
+        return Spec.parse(self.spec)
+
+    @property
+    def method(self) -> str:
+        """The quantizer that chose the codes."""
+        return self._spec.method
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array that ``decode`` gives."""
+        return self._spec.shape
+
+    @property
+    def dtype(self) -> str:
+        """Its dtype: float64, float32, float16 or bfloat16."""
+        return self._spec.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all planes and of the canonical JSON of the spec."""
+        return sum(plane.nbytes for plane in self.planes.values()) + len(canonical_json(self.spec))
+
+    @property
+    def bits_per_value(self) -> float:
+        """8 nbytes / number of values: everything counted. Infinite for an empty array."""
+        size = math.prod(self.shape)
+        return 8 * self.nbytes / size if size else math.inf
+
+    def decode(self, *, workers: int = 1) -> Array:
+        """``evenbits.decode(self)``."""
+        return decode(self, workers=workers)
+
+    def error(self, x: ArrayLike) -> float:
+        """Relative error |x - decode| / |x| (Frobenius norms) against the array x; 0 if both are 0."""
+        a = np.asarray(as_array(x), dtype=np.float64)
+        if a.shape != self.shape:
+            raise ValueError(f"x has shape {a.shape}; the encoded array has {self.shape}")
+        top = float(np.max(np.abs(a), initial=0.0))
+        scale = 2.0 ** -math.frexp(top)[1] if 0 < top and not 1 / NORMAL < top < NORMAL else 1.0
+        a = a * scale
+        with np.errstate(over="ignore"):
+            norm, residual = np.linalg.norm(a), np.linalg.norm(a - np.asarray(self.decode(), np.float64) * scale)
+        return float(residual / norm) if norm > 0 else (0.0 if residual == 0 else math.inf)
+
+
+def validate(encoded: Encoded) -> None:
+    """Raise EncodedError, naming the plane or key, unless spec and planes fit together."""
+    spec = encoded._spec
+    layout = spec.layout()
+    if not isinstance(encoded.planes, Mapping):
+        raise EncodedError("planes is not a dictionary")
+    for name in encoded.planes:
+        if name not in layout:
+            raise EncodedError(f"plane {name!r} is unknown to method {spec.method!r}; it has {', '.join(layout)}")
+    for name, (dtype, shape) in layout.items():
+        plane = encoded.planes.get(name)
+        if plane is None:
+            raise EncodedError(f"plane {name!r} is missing")
+        if not isinstance(plane, np.ndarray) or plane.dtype != dtype or plane.shape != shape:
+            found = f"{plane.dtype}{plane.shape}" if isinstance(plane, np.ndarray) else type(plane).__name__
+            raise EncodedError(f"plane {name!r} is {found}; the spec says {dtype}{shape}")
+    for name in ("scales", "levels"):
+        plane = encoded.planes.get(name)
+        if plane is not None and not np.isfinite(stored_scales(plane, spec.scale_dtype if name == "scales" else "")).all():
+            raise EncodedError(f"plane {name!r} holds a number that is not finite")
+
+
+def stored_scales(plane: Array, dtype: str) -> Array:
+    """A plane of scales as floats: bfloat16 is kept as its bits."""
+    return (plane.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else plane
+
+
+def decode(encoded: Encoded, *, workers: int = 1) -> Array:
+    """The array that an ``Encoded`` stands for.
+
+    Unpacks the codes, looks the levels up, scales, and undoes the embedding, a few rows at a time: memory beyond the
+    result stays bounded. dtype and shape as encoded (bfloat16 needs ml_dtypes, and comes as float32 without it).
+    Raises EncodedError, naming the plane or key, if planes and spec do not fit together.
+    """
+    if not isinstance(encoded, Encoded):
+        raise TypeError(f"encoded is a {type(encoded).__name__}; pass what quantize or load gave")
+    validate(encoded)
+    spec, workers = encoded._spec, workers_of(workers)
+    out = np.empty((spec.rows, spec.d), value_dtype(spec.dtype))
+    if out.size:
+        planes = {name: np.ascontiguousarray(plane) for name, plane in encoded.planes.items()}
+        restore = _Restore(spec, planes)
+
+        def work(begin: int, end: int) -> None:
+            with np.errstate(over="ignore", under="ignore"):
+                out[begin:end] = restore.rows(begin, end)
+
+        for_row_chunks(spec.rows, spec.length, workers, work)
+    return out.reshape(spec.shape)
+
+
+def value_dtype(name: str) -> np.dtype[Any]:
+    """The NumPy dtype of a name in a spec."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ModuleNotFoundError:
+        return np.dtype(np.float32)
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+class Meaning:
+    """What the codes of a spec mean: level tables, and the way from packed rows to coordinates and back."""
+
+    def __init__(self, spec: Spec, learned: NDArray[np.float32] | None = None) -> None:
+        self.spec = spec
+        m, u = spec.codes.levels, spec.codes.upper
+        if spec.grid == "table":
+            assert learned is not None
+            self.lower, self.upper = learned[:m], learned[m:] if u else learned[:m]
+        else:
+            self.lower = levels_of(spec.grid, m, m)
+            self.upper = levels_of(spec.grid, m + 1, m) if u else self.lower
+        self.split = spec.codes.upper_digits(spec.kept)  # the first codes of a row have one level more
+        self.plain = spec.codes.per == 1 and u == 0
+
+    @cached_property
+    def frame(self) -> Frame:
+        return Frame(self.spec.d, self.spec.length, self.spec.seed, self.spec.stream)
+
+    @cached_property
+    def kept(self) -> Array | None:
+        """The coordinates that have a code, ascending, or None if all do."""
+        s = self.spec
+        return random_subset(s.seed, s.stream + KEPT, s.length, s.kept) if s.kept < s.length else None
+
+    def unpack(self, packed: Array) -> Array:
+        if self.plain:
+            return unpack(packed, self.spec.codes.bits, self.spec.kept)
+        return unpack_radix(packed, self.spec.codes, self.spec.kept)
+
+    def look_up(self, codes: Array, scale: Array, zero: Array | None) -> Array:
+        """(level[code] - zero) * scale, float32; scale and zero have an entry for each group of the rows."""
+        group = self.spec.group or max(self.spec.kept, 1)
+        if self.split == 0:
+            return dequantize(codes, self.lower, scale=scale, zero=zero, group=group)
+        y = np.empty(codes.shape, np.float32)
+        y[:, : self.split] = self.upper[codes[:, : self.split]]
+        y[:, self.split :] = self.lower[codes[:, self.split :]]
+        if zero is not None:
+            y -= per_coordinate(zero, group, self.spec.kept)
+        y *= per_coordinate(scale, group, self.spec.kept)
+        return y
+
+    def scatter(self, y: Array) -> Array:
+        """Kept coordinates to all coordinates."""
+        if self.kept is None:
+            return y
+        wide = np.zeros((len(y), self.spec.length), np.float32)
+        wide[:, self.kept] = y
+        return wide
+
+    def un_embed(self, y: Array) -> Array:
+        """Coordinates (rows, length) to rows of d values."""
+        e = self.spec.embedding
+        if e is None:
+            return y
+        if e.kind == "frame":
+            return self.frame.synthesise(y)
+        return inverse_randomized_hadamard(
+            y, seed=self.spec.seed, stream=self.spec.stream, rounds=e.rounds, length=self.spec.d
+        )
+
+
+def per_coordinate(groups: Array, group: int, count: int) -> Array:
+    """An entry a group as an entry a coordinate (or one for all, which broadcasts)."""
+    return groups if groups.shape[-1] == 1 else np.repeat(groups, group, axis=-1)[..., :count]
+
+
+class _Restore:
+    """Decodes rows."""
+
+    def __init__(self, spec: Spec, planes: dict[str, Array]) -> None:
+        self.spec, self.planes = spec, planes
+        self.meaning = Meaning(spec, planes.get("levels"))
+
+    def _groups(self, name: str, begin: int, end: int) -> Array:
+        plane = self.planes[name]
+        if self.spec.group == 0:
+            return np.repeat(plane, end - begin, axis=0)
+        return plane[begin:end]
+
+    def rows(self, begin: int, end: int) -> Array:
+        spec = self.spec
+        scale = stored_scales(self._groups("scales", begin, end), spec.scale_dtype)
+        mantissa, exponent = split_range(scale)
+        zero = self._groups("zeros", begin, end).astype(np.float32) if spec.grid == "affine" else None
+        codes = self.meaning.unpack(self.planes["codes"][begin:end])
+        y = self.meaning.look_up(codes, mantissa.astype(np.float32), zero)
+        y = self.meaning.un_embed(self.meaning.scatter(y))
+        if exponent is None:
+            return y
+        wide = np.ldexp(y.astype(np.float64), exponent)
+        top = np.finfo(np.float32 if spec.dtype == "bfloat16" else spec.dtype).max
+        return np.clip(wide, -float(top), float(top))  # a level may lie a hair beyond the largest number there is
+
+
+def split_range(scale: Array) -> tuple[Array, Array | None]:
+    """Scales of rows as mantissa * 2^exponent, exponent a column, or None if every row is of ordinary size."""
+    top = np.max(np.abs(scale), axis=-1, keepdims=True).astype(np.float64)
+    odd = (top > 0) & ((top > NORMAL) | (top < 1 / NORMAL))
+    if not odd.any():
+        return scale, None
+    exponent = np.where(odd, np.frexp(top)[1], 0)
+    return np.ldexp(scale.astype(np.float64), -exponent), exponent
+
+
+def as_matrix(x: Array) -> Array:
+    """An array as rows of its last axis; a scalar as one row of one."""
+    d = x.shape[-1] if x.ndim else 1
+    return x.reshape(math.prod(x.shape[:-1]), d)
+

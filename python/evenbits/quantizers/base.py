@@ -1,0 +1,158 @@
+"""What all methods share: the rate, the spec, and the hooks in which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evenbits._arrays import Array, as_array, as_floats, integer, is_bfloat16, require_finite, seed_of, workers_of
+from evenbits.encoded import Encoded, Meaning, as_matrix
+from evenbits.packing import Radix, radix_for
+from evenbits.quantizers.walk import Walk, absmax_step
+from evenbits.spec import KEPT, SCALE_DTYPES, UNIFORM, Embedding, Spec, possible
+
+MOST_BITS = 16
+ROUNDINGS = ("nearest", "stochastic")
+FITS = ("range", "least_squares", "unbiased")
+
+
+def rational(bits: Any, name: str = "bits") -> Fraction:
+    """A rate as an exact fraction: integers, fractions, and floats as the decimal fraction that prints as they do."""
+    try:
+        value = Fraction(repr(float(bits))) if isinstance(bits, (float, np.floating)) else Fraction(bits)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} is {bits!r}; it must be a number above 0, at most {MOST_BITS}") from None
+    if not 0 < value <= MOST_BITS:
+        raise ValueError(f"{name} is {bits}; it must be above 0 and at most {MOST_BITS}")
+    return value
+
+
+def code_layout(rate: Fraction, length: int) -> tuple[Radix, int]:
+    """The digits of a row of ``length`` coordinates at ``rate`` bits each, and how many coordinates have one.
+
+    An integer rate gives plain codes of that width; a fraction above 1 two adjacent level counts in mixed radix; one
+    below 1 a bit for a subset of the coordinates.
+    """
+    if rate < 1:
+        kept = int(rate * length)
+        if length and not kept:
+            raise ValueError(f"bits leaves no code in a row of {length}; take at least {Fraction(1, length)} bits a coordinate")
+        return Radix(2, 0, 1, 1), kept
+    if rate.denominator == 1:
+        return Radix(1 << int(rate), 0, 1, int(rate)), length
+    return radix_for(rate), length
+
+
+def choice(value: Any, name: str, known: tuple[str, ...]) -> str:
+    """``value`` if it is one of the known words."""
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; known are {', '.join(map(repr, known))}")
+    return str(value)
+
+
+class Quantizer:
+    """Common to all methods. ``bits`` is the width of a code; side information comes on top.
+
+    seed and stream name all random numbers; scale_dtype is the stored type of the scales: float32 (default), float64,
+    float16 or bfloat16. Raises ValueError, naming the argument, for values that make no code.
+    """
+
+    method: ClassVar[str]
+    grid: str = "mid_rise"
+    rounding: str = "nearest"
+    fit: str = "range"
+    group: int = -1
+    """Coordinates that share a scale: -1 a row, 0 the tensor."""
+    searches: bool = False
+    """Whether the range is clipped where the squared error is least."""
+
+    def __init__(self, bits: float | Fraction, *, seed: int = 0, stream: int = 0, scale_dtype: str = "float32") -> None:
+        self.bits = rational(bits)
+        self.seed, self.stream = seed_of(seed), integer(stream, "stream", 0, KEPT - 1)
+        self.scale_dtype = choice(scale_dtype, "scale_dtype", tuple(SCALE_DTYPES))
+
+    def spec(self, shape: tuple[int, ...], dtype: str = "float32") -> Spec:
+        """The spec of an array of that shape and dtype: it depends on nothing else."""
+        d = shape[-1] if shape else 1
+        embedding = self.embedding(d) if d else None
+        length = embedding.length if embedding else d
+        codes, kept = code_layout(self.rate(d, length) if d else self.bits, length)
+        grid = self.grid_for(codes)
+        if not possible(grid, codes):
+            raise ValueError(f"bits is {float(self.bits):g}; there is no grid {grid!r} of {codes.levels} levels")
+        group = max(kept, 1) if self.group == -1 else min(self.group, kept)
+        if kept < length and 0 < group < kept:
+            raise ValueError(f"per is {self.group}; rates below 1 bit take a scale a row or a tensor")
+        return Spec(
+            self.method,
+            self.bits,
+            tuple(int(n) for n in shape),
+            dtype,
+            grid,
+            codes,
+            self.scale_dtype,
+            group,
+            kept,
+            embedding,
+            self.seed,
+            self.stream,
+        )
+
+    def nbytes(self, shape: tuple[int, ...], dtype: str = "float32") -> int:
+        """``Encoded.nbytes`` of an array of that shape and dtype, known without its values."""
+        return self.spec(tuple(shape), dtype).nbytes()
+
+    def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:
+        """The codes of x, row by row of its last axis.
+
+        The same input, options and seed give the same bytes for every number of workers, on every machine. Memory beyond
+        the input and the codes stays bounded. Raises ValueError for NaN and infinity (with the index) and for scales
+        that ``scale_dtype`` can't hold; TypeError for dtypes other than floats, integers of up to 32 bits and booleans.
+        """
+        source = as_array(x)
+        a = as_floats(source)
+        require_finite(a)
+        floating = source.dtype.kind == "f" or is_bfloat16(source.dtype)
+        spec = self.spec(a.shape, source.dtype.name if floating else "float32")
+        planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in spec.layout().items()}
+        if a.size:
+            Walk(self, spec, planes, as_matrix(a), workers_of(workers)).run()
+        return Encoded(planes, spec.to_dict())
+
+    # In what follows methods differ.
+
+    def embedding(self, d: int) -> Embedding | None:
+        """The embedding of rows of d values."""
+        return None
+
+    def rate(self, d: int, length: int) -> Fraction:
+        """Bits a coordinate."""
+        return self.bits
+
+    def grid_for(self, codes: Radix) -> str:
+        """The grid of these level counts."""
+        return self.grid
+
+    def embed(self, x: Array, meaning: Meaning) -> Array:
+        """Coordinates (rows, length) of float32 rows."""
+        return x
+
+    def approximation(self, x: Array, y: Array, levels: Array, meaning: Meaning) -> tuple[Array, Array]:
+        """What ``fit`` compares: a target, and what the levels make of it with a scale of 1."""
+        return y, levels
+
+    def scales(self, measure: Mapping[str, Array], spec: Spec) -> tuple[Array, Array | None]:
+        """Scale and zero of every group, in float64, from its extremes, or for a law's grid from its energy and count."""
+        if spec.grid in UNIFORM:
+            peak = np.maximum(-measure["least"], measure["greatest"])
+            return absmax_step(spec.grid, spec.codes.levels, peak), None
+        return np.sqrt(measure["energy"] / measure["count"]), None
+
+    def learn(self, x: Array, spec: Spec) -> Array | None:
+        """The levels of grid "table" for the rows x; None for every other grid."""
+        return None
+

@@ -1,0 +1,280 @@
+"""One array on its way to codes: embed, choose scales, round, fit the scales, pack; a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evenbits import _core
+from evenbits._arrays import Array
+from evenbits._chunks import for_row_chunks
+from evenbits.codebooks import nearest_level
+from evenbits.encoded import NORMAL, Meaning, per_coordinate, stored_scales
+from evenbits.packing import pack, pack_radix
+from evenbits.rounding import round_nearest, round_stochastic
+from evenbits.spec import DITHER, UNIFORM, Spec
+
+if TYPE_CHECKING:
+    from evenbits.quantizers.base import Quantizer
+
+TINY = 2.0**-100
+"""Smaller scales count as 0: their reciprocals would not be ordinary floats."""
+CLIPS = 64
+"""The search for the best clipping level tries this many: i / CLIPS of the range, i = 1 to CLIPS."""
+
+
+def absmax_step(grid: str, levels: int, peak: Array) -> Array:
+    """The step at which a grid's outermost cell (mid_rise) or level reaches ``peak``."""
+    if grid == "mid_rise":
+        return 2 * peak / levels
+    return peak / ((levels - 1) // 2) if grid == "mid_tread" else 2 * peak / (levels - 1)
+
+
+class Walk:
+    """Fills the planes of a spec from the rows x, as a quantizer says."""
+
+    def __init__(self, quantizer: Quantizer, spec: Spec, planes: dict[str, Array], x: Array, workers: int) -> None:
+        self.quantizer, self.spec, self.planes, self.x, self.workers = quantizer, spec, planes, x, workers
+        self.group = spec.group or spec.kept
+        stochastic = quantizer.rounding == "stochastic"
+        self.fits = quantizer.fit != "range" and not stochastic
+        # Stochastic codes are unbiased as they are; only what was left out is missing on average.
+        self.gain = spec.length / spec.kept if stochastic and quantizer.fit == "unbiased" else 1.0
+
+    def run(self) -> None:
+        learned = self.quantizer.learn(self.x, self.spec)
+        if learned is not None:
+            self.planes["levels"][:] = learned
+        self.meaning = Meaning(self.spec, self.planes.get("levels"))
+        self.exponent = peak_exponent(self._tensor_peak()) if self.spec.group == 0 else None
+        if self.spec.group == 0:
+            self._tensor()
+        else:
+            self._sweep(self._rows)
+
+    def _rows(self, begin: int, end: int) -> None:
+        """Rows with scales of their own."""
+        x, exponent, whole, y = self._coordinates(begin, end)
+        scale, zero = self.quantizer.scales(self._measure(whole, y), self.spec)
+        if self.quantizer.searches:
+            scale = clipped(scale, self._clip_errors(y, scale))
+        _, scale = self._store(scale, exponent)
+        codes = self._round(y, scale, zero, begin)
+        if self.fits:
+            scale = quotient(*self._fit_sums(x, whole, y, codes, zero), scale)
+        self.planes["scales"][begin:end] = self._store(scale * self.gain, exponent)[0]
+        if zero is not None:
+            self.planes["zeros"][begin:end] = zero
+        self.planes["codes"][begin:end] = self._pack(codes)
+
+    def _tensor(self) -> None:
+        """All rows with one scale: one sweep for the range, one for the codes."""
+        rows = self.spec.rows
+        measures = {key: np.empty((rows, 1)) for key in self._measured()}
+
+        def measure(begin: int, end: int) -> None:
+            _, _, whole, y = self._coordinates(begin, end)
+            for key, value in self._measure(whole, y).items():
+                measures[key][begin:end] = value
+
+        self._sweep(measure)
+        scale, zero = self.quantizer.scales({key: OVER_ROWS[key](m) for key, m in measures.items()}, self.spec)
+        if self.quantizer.searches:
+            errors = np.empty((rows, 1, CLIPS))
+
+            def clip(begin: int, end: int) -> None:
+                errors[begin:end] = self._clip_errors(self._coordinates(begin, end)[3], scale)
+
+            self._sweep(clip)
+            scale = clipped(scale, in_order(errors))
+        _, scale = self._store(scale, self.exponent)
+        sums = np.zeros((2, rows, 1))
+
+        def encode(begin: int, end: int) -> None:
+            x, _, whole, y = self._coordinates(begin, end)
+            codes = self._round(y, scale, zero, begin)
+            if self.fits:
+                sums[:, begin:end] = self._fit_sums(x, whole, y, codes, zero)
+            self.planes["codes"][begin:end] = self._pack(codes)
+
+        self._sweep(encode)
+        if self.fits:
+            scale = quotient(in_order(sums[0]), in_order(sums[1]), scale)
+        self.planes["scales"][:] = self._store(scale * self.gain, self.exponent)[0]
+        if zero is not None:
+            self.planes["zeros"][:] = zero
+
+    def _sweep(self, work: Callable[[int, int], None]) -> None:
+        for_row_chunks(self.spec.rows, self.spec.length, self.workers, work)
+
+    def _tensor_peak(self) -> Array:
+        return np.array([[max(float(self.x.max()), -float(self.x.min()))]])
+
+    def _coordinates(self, begin: int, end: int) -> tuple[Array, Array | None, Array, Array]:
+        """The rows in float32 and their exponents, all their coordinates, and the kept ones."""
+        x = self.x[begin:end]
+        exponent = self.exponent
+        if self.spec.group:
+            exponent = peak_exponent(np.abs(x).max(axis=1, keepdims=True))
+        if exponent is not None:
+            x = np.ldexp(x, -exponent)
+        x = np.ascontiguousarray(x, np.float32)
+        whole = self.quantizer.embed(x, self.meaning)
+        kept = self.meaning.kept
+        return x, exponent, whole, whole if kept is None else np.ascontiguousarray(whole[:, kept])
+
+    def _measured(self) -> tuple[str, str]:
+        return ("least", "greatest") if self.spec.grid in UNIFORM else ("energy", "count")
+
+    def _measure(self, whole: Array, y: Array) -> dict[str, Array]:
+        """What the scales of the groups are chosen by."""
+        groups, n = (len(y), -(-y.shape[1] // self.group)), whole.shape[1]
+        if self.spec.grid in UNIFORM:
+            least, greatest = np.empty((2, *groups), np.float32)
+            _core.extremes(y, y.shape[1], self.group, least, greatest, 1)
+            return {"least": least.astype(np.float64), "greatest": greatest.astype(np.float64)}
+        width = self.group if groups[1] > 1 else n
+        count = np.full(groups, float(width))
+        count[:, -1] = n - (groups[1] - 1) * width
+        return {"energy": dot(whole, whole, width), "count": count}
+
+    def _store(self, scale: Array, exponent: Array | None) -> tuple[Array, Array]:
+        """Scales as they are stored, and what decoding will make of them before the exponent is put back."""
+        name = self.spec.scale_dtype
+        wide = scale if exponent is None else np.ldexp(scale, exponent)
+        with np.errstate(over="ignore", under="ignore"):
+            stored = bfloat16_bits(wide) if name == "bfloat16" else wide.astype(name)
+        back = stored_scales(stored, name).astype(np.float64)
+        lost = ~np.isfinite(back) | ((back == 0) & (wide >= 2.0**-149))
+        if lost.any():
+            size = float(wide[lost].flat[0])
+            raise ValueError(f"scale_dtype is {name!r}, which can't hold a scale of {size:.3g}; take a wider one, or scale x")
+        return stored, back if exponent is None else np.ldexp(back, -exponent)
+
+    def _round(self, y: Array, scale: Array, zero: Array | None, begin: int) -> Array:
+        """Codes of the kept coordinates."""
+        inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale >= TINY)
+        inverse, zero = np.broadcast_to(inverse, (len(y), inverse.shape[1])), self._for_rows(zero, len(y))
+        m, split, n = self.spec.codes.levels, self.meaning.split, y.shape[1]
+        if split == 0:
+            return self._round_to(y, m, self.meaning.lower, inverse, zero, begin * n)
+        codes = np.empty(y.shape, np.uint8 if self.spec.top <= 256 else np.uint16)
+        for part, levels, count, first in (
+            (slice(0, split), self.meaning.upper, m + 1, begin * split),
+            (slice(split, n), self.meaning.lower, m, self.spec.rows * split + begin * (n - split)),
+        ):
+            # Groups may straddle the split: give every coordinate the scale of its own.
+            spread = np.broadcast_to(per_coordinate(inverse, self.group, n), y.shape)[:, part]
+            offset = None if zero is None else np.broadcast_to(per_coordinate(zero, self.group, n), y.shape)[:, part]
+            piece = np.ascontiguousarray(y[:, part])
+            codes[:, part] = self._round_to(piece, count, levels, spread, offset, first, 1)
+        return codes
+
+    def _round_to(
+        self, y: Array, count: int, levels: Array, inverse: Array, zero: Array | None, first: int, group: int | None = None
+    ) -> Array:
+        """Codes of one level count; inverse and zero have an entry a group of the rows."""
+        spec, group = self.spec, min(group or self.group, y.shape[1])
+        inverse = np.ascontiguousarray(inverse)
+        if spec.grid not in UNIFORM:
+            return nearest_level(y, levels, scale=inverse.astype(np.float32), group=group)
+        unit = float(levels[-1] - levels[0]) / (count - 1)  # a step of these levels in units of the scale
+        offset = -float(levels[0]) / unit if zero is None else zero / unit
+        scale = (inverse / unit).astype(np.float32)
+        shift = np.broadcast_to(np.asarray(offset, np.float32), scale.shape)
+        if self.quantizer.rounding == "nearest":
+            return round_nearest(y, scale=scale, zero=np.ascontiguousarray(shift), top=count - 1, group=group)
+        return round_stochastic(
+            y,
+            scale=scale,
+            zero=np.ascontiguousarray(shift),
+            top=count - 1,
+            seed=spec.seed if spec.draws else self.quantizer.seed,
+            stream=(spec.stream if spec.draws else self.quantizer.stream) + DITHER,
+            first=first,
+            group=group,
+        )
+
+    def _for_rows(self, groups: Array | None, rows: int) -> Array | None:
+        return None if groups is None else np.broadcast_to(groups, (rows, groups.shape[1]))
+
+    def _fit_sums(self, x: Array, whole: Array, y: Array, codes: Array, zero: Array | None) -> tuple[Array, Array]:
+        """Numerator and denominator of the fitted scale of every group."""
+        groups = -(-y.shape[1] // self.group)
+        one = np.ones((len(y), groups), np.float32)
+        offset = self._for_rows(zero, len(y))
+        levels = self.meaning.look_up(codes, one, None if offset is None else np.ascontiguousarray(offset, np.float32))
+        target, made = self.quantizer.approximation(x, y, levels, self.meaning)
+        group = self.group if groups > 1 else target.shape[1]
+        product = dot(target, made, group)
+        if self.quantizer.fit == "least_squares":
+            return product, dot(made, made, group)
+        energy = dot(whole, whole, whole.shape[1]) if self.meaning.kept is not None else dot(target, target, group)
+        return energy, product
+
+    def _clip_errors(self, y: Array, scale: Array) -> Array:
+        """Squared error of every group at every clipping level: (rows, groups, CLIPS)."""
+        groups = (len(y), -(-y.shape[1] // self.group))
+        levels = self.meaning.lower
+        zero = np.full(groups, -levels[0], np.float32)
+        errors, one = np.empty((*groups, CLIPS)), np.empty(groups)
+        for i in range(CLIPS):
+            step = np.broadcast_to(scale * ((i + 1) / CLIPS), groups)
+            inverse = np.divide(1.0, step, out=np.zeros(groups), where=step >= TINY)
+            _core.round_error(
+                y, y.shape[1], self.group, inverse.astype(np.float32), zero, step.astype(np.float32), len(levels) - 1, one, 1
+            )
+            errors[..., i] = one
+        return errors
+
+    def _pack(self, codes: Array) -> Array:
+        r = self.spec.codes
+        return pack(codes, r.bits) if self.meaning.plain else pack_radix(codes, r)
+
+
+def peak_exponent(peak: Array) -> Array | None:
+    """Exponents that bring rows with these largest magnitudes near 1; 0 for ordinary rows, None if all are ordinary."""
+    wide = peak.astype(np.float64)
+    odd = (wide > 0) & ((wide > NORMAL) | (wide < 1 / NORMAL))
+    return np.where(odd, np.frexp(wide)[1], 0) if odd.any() else None
+
+
+def clipped(scale: Array, errors: Array) -> Array:
+    """The scale at the clipping level of least error; of equal errors the widest."""
+    return scale * ((CLIPS - errors[..., ::-1].argmin(axis=-1)) / CLIPS)
+
+
+def dot(x: Array, y: Array, group: int) -> Array:
+    """Sums of x * y over the groups of every row."""
+    n = x.shape[1]
+    out = np.empty((len(x), -(-n // group)))
+    _core.dot(np.ascontiguousarray(x), np.ascontiguousarray(y), n, group, out, 1)
+    return out
+
+
+def in_order(rows: Array) -> Array:
+    """The sum over the first axis, one row after the other on every machine."""
+    return np.add.accumulate(rows, axis=0)[-1:]
+
+
+OVER_ROWS: dict[str, Callable[[Array], Array]] = {
+    "least": lambda rows: rows.min(axis=0, keepdims=True),
+    "greatest": lambda rows: rows.max(axis=0, keepdims=True),
+    "energy": in_order,
+    "count": in_order,
+}
+"""How a tensor's measures come from those of its rows."""
+
+
+def quotient(numerator: Array, denominator: Array, otherwise: Array) -> Array:
+    """numerator / denominator where that is a positive number."""
+    ratio = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+    return np.where(ratio > 0, ratio, otherwise)
+
+
+def bfloat16_bits(x: Array) -> Array:
+    """The nearest bfloat16, ties to even, as its bits."""
+    bits = x.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def sylvester(x: Array) -> Array:
+    """Levels at distances 1, 2, 4, ...: (a, b) becomes (a + b, a - b)."""
+    y, n = np.array(x), x.shape[-1]
+    h = 1
+    while h < n:
+        a, b = np.moveaxis(y.reshape(*y.shape[:-1], -1, 2, h), -2, 0)
+        y = np.stack([a + b, a - b], axis=-2).reshape(y.shape)
+        h *= 2
+    return y
+
+
+def hadamard_transform(x: Array, base: Array, scale: float = 1.0, before: Array | None = None, after: Array | None = None) -> Array:
+    """scale * after o (H (before o x)) with H = base (x) Sylvester; sums over the base in ascending order."""
+    x = np.asarray(x)
+    m, n = len(base), x.shape[-1]
+    y = x if before is None else x * before
+    y = sylvester(y.reshape(*x.shape[:-1], m, n // m))
+    if m > 1:
+        total = np.zeros_like(y)
+        for j in range(m):
+            total = total + base[:, j, None].astype(x.dtype) * y[..., j, None, :]
+        y = total
+    y = y.reshape(x.shape)
+    y = y if scale == 1 else y * x.dtype.type(scale)
+    return y if after is None else y * after

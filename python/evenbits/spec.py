@@ -1,0 +1,286 @@
+"""The spec: a small dictionary that says, with the planes, how an array is decoded. Format version 1.
+
+| key | meaning |
+|---|---|
+| format | 1 |
+| method, bits | who chose the codes, and the rate asked for, "p/q" bits a code; for people, not for decoding |
+| shape, dtype | of the array: rows are its leading axes, d its last (1 row and d = 1 for a scalar) |
+| embedding | absent, or {"kind": "hadamard" or "frame", "length": n, "rounds": r}: the row is y = R x or a with S a = x |
+| seed, stream | of the embedding and of the kept coordinates; absent if nothing is drawn |
+| kept | absent, or k: only k coordinates a row, drawn at random, have a code, the others are 0 |
+| codes | {"levels": M, "upper": u, "per": p, "bits": w}: blocks of p digits in w bits, LSB first (see ``packing.Radix``) |
+| grid | what a code means, see ``levels_of`` |
+| scales | {"dtype": ..., "per": "tensor", "row" or a number of coordinates} |
+
+Planes: ``codes`` uint8 (rows, bytes a row, padded to 4); ``scales`` (rows, groups), or (1, 1) for the tensor; ``zeros`` of
+the same shape, uint8 or uint16, for grid "affine"; ``levels`` float32 for grid "table".
+A coordinate is y = (level[code] - zero) * scale, zero being 0 where there is no plane of that name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evenbits.codebooks import lloyd_max, optimal_step
+from evenbits.matrices import base_order
+from evenbits.packing import Radix
+
+FORMAT = 1
+UNIFORM = ("mid_rise", "end_point", "mid_tread", "affine")
+LAWS = ("lloyd_max_gaussian", "lloyd_max_laplacian", "uniform_gaussian", "uniform_laplacian")
+GRIDS = (*UNIFORM, *LAWS, "table")
+SCALE_DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+VALUE_DTYPES = ("float64", "float32", "float16", "bfloat16")
+
+KEPT = 1 << 62
+"""Added to a stream's number to draw the kept coordinates."""
+DITHER = 3 << 62
+"""Added to a stream's number to draw the bits of stochastic rounding."""
+
+
+class EncodedError(ValueError):
+    """An encoded array, or a file of them, that contradicts itself or the format."""
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys, no spaces and ASCII alone: one text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@lru_cache(maxsize=1024)
+def levels_of(grid: str, count: int, of: int) -> NDArray[np.float32]:
+    """What the codes 0 to count - 1 mean, in units of the scale; ``of`` is the level count that the scale belongs to.
+
+    With i the code, M = count and m = ``of`` (M = m, or m + 1 for the upper digits of a block):
+    mid_rise: (i - (M - 1)/2) m/M, cells of the range +-m/2 scale; end_point: (i - (M - 1)/2) (m - 1)/(M - 1);
+    mid_tread: (i - floor(M/2)) floor((m - 1)/2) / floor((M - 1)/2), so that 0 is a level; affine: i (m - 1)/(M - 1);
+    lloyd_max_*: the Lloyd-Max levels of the unit-variance law; uniform_*: its best uniform levels (mid_rise).
+    """
+    i = np.arange(count, dtype=np.float64)
+    if grid.startswith("lloyd_max_"):
+        table = lloyd_max(count, grid[len("lloyd_max_") :])
+    elif grid.startswith("uniform_"):
+        table = (i - (count - 1) / 2) * optimal_step(count, grid[len("uniform_") :])
+    elif grid == "mid_rise":
+        table = (i - (count - 1) / 2) * of / count
+    elif grid == "end_point":
+        table = (i - (count - 1) / 2) * (of - 1) / (count - 1)
+    elif grid == "mid_tread":
+        table = (i - count // 2) * ((of - 1) // 2) / ((count - 1) // 2)
+    else:
+        table = i * (of - 1) / (count - 1)
+    out = np.asarray(table, np.float32)
+    out.flags.writeable = False
+    return out
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """kind "hadamard": n = length coordinates of a random rotation; kind "frame": coefficients in a Parseval frame."""
+
+    kind: str
+    length: int
+    rounds: int = 1
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A spec with its meaning checked. ``group`` is 0 for one scale a tensor, else the coordinates that share one."""
+
+    method: str
+    bits: Fraction
+    shape: tuple[int, ...]
+    dtype: str
+    grid: str
+    codes: Radix
+    scale_dtype: str
+    group: int
+    kept: int
+    embedding: Embedding | None = None
+    seed: int = 0
+    stream: int = 0
+
+    @property
+    def d(self) -> int:
+        return self.shape[-1] if self.shape else 1
+
+    @property
+    def rows(self) -> int:
+        return math.prod(self.shape[:-1])
+
+    @property
+    def length(self) -> int:
+        """Coordinates a row after the embedding."""
+        return self.embedding.length if self.embedding else self.d
+
+    @property
+    def draws(self) -> bool:
+        """Whether decoding draws random numbers."""
+        return self.embedding is not None or self.kept < self.length
+
+    @property
+    def top(self) -> int:
+        """The greatest level count of a digit."""
+        return self.codes.levels + (self.codes.upper > 0)
+
+    def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """dtype and shape of every plane."""
+        groups = (1, 1) if self.group == 0 else (self.rows, -(-self.kept // self.group))
+        stored = "uint16" if self.scale_dtype == "bfloat16" else self.scale_dtype
+        planes = {"codes": ("uint8", (self.rows, self.codes.row_bytes(self.kept))), "scales": (stored, groups)}
+        if self.grid == "affine":
+            planes["zeros"] = ("uint8" if self.top <= 256 else "uint16", groups)
+        if self.grid == "table":
+            planes["levels"] = ("float32", (self.codes.levels + (self.top if self.codes.upper else 0),))
+        return planes
+
+    def nbytes(self) -> int:
+        """Bytes of all planes and of the canonical JSON of the spec itself."""
+        planes = sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in self.layout().values())
+        return planes + len(canonical_json(self.to_dict()))
+
+    def to_dict(self) -> dict[str, Any]:
+        r = self.codes
+        spec: dict[str, Any] = {
+            "format": FORMAT,
+            "method": self.method,
+            "bits": str(self.bits),
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "grid": self.grid,
+            "codes": {"levels": r.levels, "upper": r.upper, "per": r.per, "bits": r.bits},
+            "scales": {
+                "dtype": self.scale_dtype,
+                "per": "tensor" if self.group == 0 else "row" if self.group >= self.kept else self.group,
+            },
+        }
+        if self.embedding:
+            e = self.embedding
+            spec["embedding"] = {"kind": e.kind, "length": e.length, "rounds": e.rounds}
+        if self.kept < self.length:
+            spec["kept"] = self.kept
+        if self.draws:
+            spec["seed"], spec["stream"] = self.seed, self.stream
+        return spec
+
+    @classmethod
+    def parse(cls, spec: Mapping[str, Any]) -> Spec:
+        """The spec of a dictionary. Raises EncodedError that names the key for anything it does not mean."""
+        top = _Reader(spec, "spec")
+        if top.integer("format", 0, 2**31) != FORMAT:
+            raise EncodedError(f"spec.format is {spec['format']}; this version of evenbits reads format {FORMAT}")
+        method = top.text("method")
+        bits = top.fraction("bits")
+        shape = top.shape("shape")
+        d = shape[-1] if shape else 1
+        embedding = None
+        if "embedding" in spec:
+            e = _Reader(top.take("embedding"), "spec.embedding")
+            kind = e.choice("kind", ("hadamard", "frame"))
+            embedding = Embedding(kind, e.integer("length", max(d, 1), 2**40), e.integer("rounds", 1, 64))
+            e.finish()
+            if base_order(embedding.length) is None or (kind == "frame" and embedding.rounds != 1):
+                raise EncodedError(f"spec.embedding.length is {embedding.length}; no transform has that length")
+        length = embedding.length if embedding else d
+        kept = top.integer("kept", 1, length) if "kept" in spec else length
+        draws = embedding is not None or kept < length
+        seed = top.integer("seed", 0, 2**64 - 1) if draws else 0
+        stream = top.integer("stream", 0, KEPT - 1) if draws else 0
+        r = _Reader(top.take("codes"), "spec.codes")
+        try:
+            codes = Radix(*(r.integer(key, 0, 65536) for key in ("levels", "upper", "per", "bits")))
+        except EncodedError:
+            raise
+        except ValueError as error:
+            raise EncodedError(f"spec.codes: {error}") from None
+        r.finish()
+        grid = top.choice("grid", GRIDS)
+        s = _Reader(top.take("scales"), "spec.scales")
+        scale_dtype = s.choice("dtype", tuple(SCALE_DTYPES))
+        per = s.take("per")
+        s.finish()
+        if per == "tensor":
+            group = 0
+        elif per == "row":
+            group = max(kept, 1)
+        elif isinstance(per, int) and not isinstance(per, bool) and 1 <= per < kept:
+            group = per
+        else:
+            raise EncodedError(f"spec.scales.per is {per!r}; it must be 'tensor', 'row' or 1 to {kept - 1}")
+        dtype = top.choice("dtype", VALUE_DTYPES)
+        top.finish()
+        out = cls(method, bits, shape, dtype, grid, codes, scale_dtype, group, kept, embedding, seed, stream)
+        if not possible(grid, codes):
+            raise EncodedError(f"spec.codes.levels is {codes.levels}, which grid {grid!r} does not have")
+        if embedding and group not in (0, max(kept, 1)):
+            raise EncodedError("spec.scales.per must be 'row' or 'tensor' where there is an embedding")
+        return out
+
+
+def possible(grid: str, codes: Radix) -> bool:
+    """Whether a grid exists with these level counts."""
+    top = codes.levels + (codes.upper > 0)
+    return (codes.levels >= 3 if grid == "mid_tread" else True) and (top <= 256 if grid in (*LAWS, "table") else True)
+
+
+class _Reader:
+    """Takes keys out of a dictionary that nobody has checked."""
+
+    def __init__(self, spec: Any, where: str) -> None:
+        if not isinstance(spec, Mapping):
+            raise EncodedError(f"{where} is {type(spec).__name__}, not an object")
+        self.rest, self.where = dict(spec), where
+
+    def take(self, key: str) -> Any:
+        if key not in self.rest:
+            raise EncodedError(f"{self.where}.{key} is missing")
+        return self.rest.pop(key)
+
+    def finish(self) -> None:
+        if self.rest:
+            raise EncodedError(f"{self.where}.{min(map(str, self.rest))} is unknown to this version of evenbits")
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        value = self.take(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise EncodedError(f"{self.where}.{key} is {value!r}; it must be an integer from {low} to {high}")
+        return value
+
+    def text(self, key: str) -> str:
+        value = self.take(key)
+        if not isinstance(value, str):
+            raise EncodedError(f"{self.where}.{key} is {value!r}; it must be a string")
+        return value
+
+    def choice(self, key: str, known: tuple[str, ...]) -> str:
+        value = self.text(key)
+        if value not in known:
+            raise EncodedError(f"{self.where}.{key} is {value!r}; known are {', '.join(known)}")
+        return value
+
+    def fraction(self, key: str) -> Fraction:
+        value = self.text(key)
+        try:
+            return Fraction(value)
+        except (ValueError, ZeroDivisionError):
+            raise EncodedError(f"{self.where}.{key} is {value!r}; it must be a fraction such as '5/2'") from None
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        value = self.take(key)
+        if not isinstance(value, list) or len(value) > 32:
+            raise EncodedError(f"{self.where}.{key} is {value!r}; it must be a list of lengths")
+        for n in value:
+            if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= 2**40:
+                raise EncodedError(f"{self.where}.{key} holds {n!r}; a length is an integer from 0 to 2^40")
+        if math.prod(max(n, 1) for n in value) > 2**48:
+            raise EncodedError(f"{self.where}.{key} is {value!r}, which is too large an array")
+        return tuple(value)

@@ -1,0 +1,158 @@
+"""The fast Hadamard transform, and the random rotation made of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evenbits import _core
+from evenbits._arrays import Array, as_array, as_floats, integer, is_bfloat16, output, seed_of, workers_of
+from evenbits.matrices import base_matrix, base_order, hadamard_length, unknown_length
+from evenbits.random import random_signs
+
+
+def hadamard_transform(
+    x: ArrayLike, scale: float = 1.0, *, pad: bool = False, out: Array | None = None, workers: int = 1
+) -> Array:
+    """Hadamard transform of the last axis times ``scale``: y = scale * H x, H unnormalised.
+
+    x: (..., n); n = m 2^k with m = 1 or the order of a base matrix (12, 20, 24, 28, 36, ...; see ``evenbits.matrices``).
+    For n = 2^k, H is Sylvester's matrix, ``scipy.linalg.hadamard(n)``. Every H is symmetric and H H = n I, so
+    ``scale=n**-0.5`` makes the transform orthonormal and its own inverse. ``pad=True`` appends zeros up to the next
+    possible length, and the result has that length.
+
+    dtype: float32 and float64 stay; float16 and bfloat16 are computed in float32 and rounded once; integers of up to 32
+    bits give int32, exact modulo 2^32 (``scale`` must be 1). NaN and infinity spread as arithmetic has it.
+    ``out`` may be ``x`` itself. Raises ValueError for other lengths (naming the nearest) and TypeError for other dtypes.
+    """
+    a = as_array(x)
+    workers = workers_of(workers)
+    dtype = a.dtype
+    integers = dtype.kind in "iub"
+    if integers:
+        if scale != 1:
+            raise ValueError(f"scale is {scale}; integers are transformed with scale=1: convert x to a float dtype")
+        if dtype.itemsize > 4 or dtype == np.uint32:
+            raise TypeError(f"x has dtype {dtype}; integers must fit into int32, or convert x to a float dtype")
+        dtype = np.dtype(np.int32)
+        a = np.asarray(a, dtype=dtype, order="C")
+    elif not math.isfinite(scale):
+        raise ValueError(f"scale is {scale}; it must be finite")
+    else:
+        a = as_floats(a)
+        dtype = dtype.newbyteorder("=")
+    if a.ndim == 0:
+        raise ValueError("x has no axis to transform; pass an array of one dimension or more")
+    a = _padded(a, hadamard_length(a.shape[-1]) if pad else a.shape[-1])
+    n = a.shape[-1]
+    m = base_order(n)
+    if m is None:
+        raise ValueError(unknown_length(n))
+    if a.dtype == dtype:
+        out = output(out, a.shape, dtype)
+        _core.hadamard(a, _apart(a, out), base_matrix(m), None, None, scale, workers)
+        return out
+    out = output(out, a.shape, dtype)
+    wide = np.empty(a.shape, np.float32)
+    _core.hadamard(a, wide, base_matrix(m), None, None, scale, workers)
+    np.copyto(out, wide, casting="unsafe")
+    return out
+
+
+def randomized_hadamard(
+    x: ArrayLike, *, seed: int, stream: int = 0, rounds: int = 1, out: Array | None = None, workers: int = 1
+) -> Array:
+    """Random rotation of the last axis: y = R x, R = product over the rounds of H D_r / sqrt(n).
+
+    D_r holds the random signs of (seed, stream), elements r n to (r + 1) n - 1. A vector of any law comes out nearly
+    Gaussian: every coordinate is at most 2 sqrt(ln(2 n) / n) |x| with probability 1 - 1/(2 n) (Hoeffding and a union
+    bound). All rows get the same rotation. x: (..., d) -> (..., n), n = ``hadamard_length(d)`` >= d: zeros are appended.
+    dtype as ``hadamard_transform``, integers become float32. Raises ValueError and TypeError as that does.
+    """
+    a, dtype = _rotation_input(x)
+    rounds = integer(rounds, "rounds", 1, 64)
+    a = _padded(a, hadamard_length(a.shape[-1]))
+    return _rotate(a, dtype, range(rounds), seed, stream, out, workers, forward=True)
+
+
+def inverse_randomized_hadamard(
+    y: ArrayLike,
+    *,
+    seed: int,
+    stream: int = 0,
+    rounds: int = 1,
+    length: int | None = None,
+    out: Array | None = None,
+    workers: int = 1,
+) -> Array:
+    """Inverse of ``randomized_hadamard``: x = R^T y, the first ``length`` coordinates of it.
+
+    y: (..., n) -> (..., length); ``length`` is n if not given. Exact up to the rounding of the floats: R R^T = I.
+    ``out`` is for the case length = n. Raises ValueError and TypeError as ``hadamard_transform`` does.
+    """
+    a, dtype = _rotation_input(y, "y")
+    rounds = integer(rounds, "rounds", 1, 64)
+    n = a.shape[-1]
+    if base_order(n) is None:
+        raise ValueError(unknown_length(n).replace(": pad with zeros (pad=True)", ""))
+    length = n if length is None else integer(length, "length", 1, n)
+    if length == n:
+        return _rotate(a, dtype, range(rounds - 1, -1, -1), seed, stream, out, workers, forward=False)
+    if out is not None:
+        raise ValueError(f"out can't be given with length {length} below n = {n}")
+    return _rotate(a, dtype, range(rounds - 1, -1, -1), seed, stream, None, workers, forward=False)[..., :length]
+
+
+def _rotation_input(x: ArrayLike, name: str = "x") -> tuple[Array, np.dtype[Any]]:
+    a = as_array(x, name)
+    dtype = a.dtype.newbyteorder("=") if a.dtype.kind == "f" or is_bfloat16(a.dtype) else np.dtype(np.float32)
+    a = as_floats(a, name)
+    if a.ndim == 0:
+        raise ValueError(f"{name} has no axis to transform; pass an array of one dimension or more")
+    if a.shape[-1] == 0:
+        raise ValueError(unknown_length(0))
+    return a, dtype
+
+
+def _rotate(
+    a: Array,
+    dtype: np.dtype[Any],
+    order: range,
+    seed: int,
+    stream: int,
+    out: Array | None,
+    workers: int,
+    forward: bool,
+) -> Array:
+    n = a.shape[-1]
+    seed, stream, workers = seed_of(seed), seed_of(stream, "stream"), workers_of(workers)
+    base = base_matrix(base_order(n) or 1)
+    out = output(out, a.shape, dtype)
+    y = _apart(a, out) if a.dtype == dtype else np.empty(a.shape, a.dtype)
+    for r in order:
+        signs = random_signs(seed, stream, n, first=r * n, dtype=a.dtype.type)
+        before, after = (signs, None) if forward else (None, signs)
+        _core.hadamard(a, y, base, before, after, n**-0.5, workers)
+        a = y
+    if y is not out:
+        np.copyto(out, y, casting="unsafe")
+    return out
+
+
+def _padded(a: Array, n: int) -> Array:
+    """``a`` with zeros appended to its last axis up to length n."""
+    if a.shape[-1] == n:
+        return a
+    wide = np.zeros((*a.shape[:-1], n), a.dtype)
+    wide[..., : a.shape[-1]] = a
+    return wide
+
+
+def _apart(a: Array, out: Array) -> Array:
+    """``out`` as a place for the result: the kernels take it equal to the input, or apart from it, but not askew."""
+    if np.may_share_memory(a, out) and a.ctypes.data != out.ctypes.data:
+        raise ValueError("out overlaps x without being x; pass x itself or other memory")
+    return out

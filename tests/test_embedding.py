@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+import evenbits
+from evenbits import _core
+from evenbits.embedding import Frame, kashin_schedule, level
+from evenbits.reference import embedding as reference
+
+LAWS = {
+    "gaussian": lambda rng, shape: rng.standard_normal(shape),
+    "gaussian cubed": lambda rng, shape: rng.standard_normal(shape) ** 3,
+    "student": lambda rng, shape: rng.standard_t(2, shape),
+    "sparse": lambda rng, shape: rng.standard_normal(shape) * (rng.random(shape) < 0.01),
+}
+
+
+@pytest.mark.parametrize(("d", "redundancy"), [(1, 1), (3, 1), (10, 1.25), (100, 2), (384, 1.25), (700, 1.1), (4096, 2)])
+def test_frames_are_parseval(d, redundancy):
+    frame = Frame.of_redundancy(d, redundancy, seed=1)
+    x = np.eye(d, dtype=np.float32)[: min(d, 50)]
+    np.testing.assert_allclose(frame.synthesise(frame.analyse(x)), x, atol=3e-6)
+    assert frame.n >= redundancy * d - 1e-9
+    assert len(frame.support) == d == np.count_nonzero(frame.signs)
+
+
+@pytest.mark.parametrize("closing", [False, True])
+@pytest.mark.parametrize(("d", "redundancy"), [(5, 1.5), (64, 2), (100, 1.25), (384, 1.1), (1000, 1.5)])
+def test_kashin_equals_the_reference_bit_for_bit(isa, d, redundancy, closing, rng):
+    x = rng.standard_normal((3, d)).astype(np.float32) ** 3
+    x[1] = 0
+    a = evenbits.democratic_embedding(x, redundancy=redundancy, seed=4, iterations=5, closing=closing)
+    frame = Frame.of_redundancy(d, redundancy, seed=4)
+    eta, delta = kashin_schedule(frame.n / d)
+    np.testing.assert_array_equal(a, reference.kashin(frame.spread(x), frame.base, frame.signs, 5, eta, delta, closing))
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("redundancy", [1.05, 1.25, 1.5, 2])
+def test_the_embedding_stands_for_the_vector(law, redundancy, rng):
+    x = LAWS[law](rng, (4, 1000)).astype(np.float32)
+    a = evenbits.democratic_embedding(x, redundancy=redundancy, seed=2)
+    back = evenbits.democratic_inverse(a, length=1000, seed=2)
+    np.testing.assert_allclose(back, x, atol=3e-6 * np.linalg.norm(x, axis=1).max())
+
+
+@pytest.mark.parametrize("law", ["gaussian", "gaussian cubed", "student"])
+@pytest.mark.parametrize(("redundancy", "expected"), [(1.25, 2.35), (1.5, 2.08), (2, 1.85)])
+def test_levels_are_the_measured_ones(law, redundancy, expected, rng):
+    x = LAWS[law](rng, (6, 4096)).astype(np.float32)
+    reached = level(evenbits.democratic_embedding(x, redundancy=redundancy, seed=0), x).mean()
+    bare = level(Frame.of_redundancy(4096, redundancy, 0).analyse(x), x).mean()
+    assert reached == pytest.approx(expected, rel=0.05)
+    assert reached < 0.75 * bare
+
+
+def test_powers_of_two_gain_from_redundancy_too(rng):
+    """The frame of the first n / 2 columns would not: it is two copies of one basis."""
+    x = rng.standard_normal((8, 1024)).astype(np.float32)
+    assert level(evenbits.democratic_embedding(x, redundancy=2, seed=0), x).max() < 2.2
+
+
+def test_without_iterations_it_is_the_near_democratic_embedding(rng):
+    x = rng.standard_normal((2, 100)).astype(np.float32)
+    a = evenbits.democratic_embedding(x, redundancy=1.5, seed=9, iterations=0)
+    np.testing.assert_array_equal(a, Frame.of_redundancy(100, 1.5, 9).analyse(x))
+
+
+def test_scaling_by_a_power_of_two_scales_the_embedding(rng):
+    x = rng.standard_normal((2, 100)).astype(np.float32)
+    a = evenbits.democratic_embedding(x, redundancy=1.5, seed=9)
+    np.testing.assert_array_equal(evenbits.democratic_embedding(x * 64, redundancy=1.5, seed=9), a * 64)
+
+
+@pytest.mark.parametrize("workers", [2, 7])
+def test_every_number_of_workers_gives_the_same_bytes(isa, workers, rng):
+    x = rng.standard_normal((300, 200)).astype(np.float32)
+    one = evenbits.democratic_embedding(x, redundancy=1.5, seed=0, workers=1)
+    assert evenbits.democratic_embedding(x, redundancy=1.5, seed=0, workers=workers).tobytes() == one.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"redundancy": 0.9}, r"redundancy is 0\.9"),
+        ({"redundancy": np.inf}, "redundancy is inf"),
+        ({"solver": "magic"}, "solver is 'magic'"),
+        ({"eta": 1.0}, "eta is 1.0"),
+        ({"delta": 0.0}, "delta is 0.0"),
+        ({"iterations": -1}, "iterations is -1"),
+        ({"stream": 2**63}, "stream is"),
+        ({"x": np.zeros((2, 0))}, r"x has shape \(2, 0\)"),
+        ({"x": np.float32(3)}, r"x has shape \(\)"),
+        ({"x": [[1.0, 2.0], [3.0, np.nan]]}, r"x\[1, 1\] is nan"),
+    ],
+)
+def test_names_wrong_arguments(change, message):
+    with pytest.raises(ValueError, match=message):
+        evenbits.democratic_embedding(**{"x": np.ones(8), "redundancy": 1.5, "seed": 0, **change})
+
+
+def test_inverse_names_impossible_shapes():
+    with pytest.raises(ValueError, match="no Hadamard frame of 4 rows and 10 columns"):
+        evenbits.democratic_inverse(np.zeros(10), length=4, seed=0)
+    with pytest.raises(ValueError, match="length is 9"):
+        evenbits.democratic_inverse(np.zeros(8), length=9, seed=0)
+
+
+def test_the_core_refuses_foreign_memory():
+    frame = Frame(4, 8, 0)
+    x = np.zeros((2, 8), np.float32)
+    for wrong in (np.zeros((2, 4), np.float32), np.zeros((2, 8))):
+        with pytest.raises((TypeError, ValueError)):
+            _core.kashin(x, wrong, frame.base, frame.signs, 1, 0.5, 1.0, True, 1)
+    with pytest.raises(ValueError, match="base does not make"):
+        _core.kashin(x[:, :7].copy(), x[:, :7].copy(), frame.base, frame.signs[:7].copy(), 1, 0.5, 1.0, True, 1)
