@@ -107,5 +107,7 @@ def test_the_installation_leaves_nothing_outside_its_folder():
         files = metadata.files("evenbits")
     except metadata.PackageNotFoundError:
         pytest.skip("evenbits is on the path, not installed")
+    if any("editable" in file.name for file in files):
+        pytest.skip("an editable installation has files of its own")
     folders = {file.parts[0] for file in files if not file.match("bin/evenbits*")}
-    assert folders <= {"evenbits", f"evenbits-{evenbits.__version__}.dist-info"}
+    assert folders == {"evenbits", f"evenbits-{evenbits.__version__}.dist-info"}
