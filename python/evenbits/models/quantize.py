@@ -1,0 +1,152 @@
+"""A model file in, a file of codes out; and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+
+from evenbits import container
+from evenbits._arrays import as_floats, require_finite
+from evenbits._tensorfile import Array, Path, Tensor, write_file
+from evenbits.encoded import Encoded
+from evenbits.models.plan import Rate, make_plan, own_shape, parse_budget, rows_of
+from evenbits.models.read import open_model
+from evenbits.models.report import Report, Row
+from evenbits.quantizers.base import Quantizer
+
+Progress = Callable[[int, int, str], None]
+
+
+def default_output(path: Path) -> str:
+    """``model.evenbits.safetensors`` beside ``model.safetensors``."""
+    return str(FilePath(path).with_suffix(".evenbits.safetensors"))
+
+
+def quantize_model(
+    path: Path,
+    output: Path | None = None,
+    *,
+    bits: Rate | None = None,
+    budget: Rate | str | None = None,
+    method: str = "near_democratic",
+    seed: int = 0,
+    workers: int = 1,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Report:
+    """Quantize the matrices of a model file, one at a time, and write all tensors to ``output``.
+
+    ``bits`` (4 if nothing is given) is the width of a code; ``budget`` a ceiling on the bits a value with all side
+    information, or on the size of the file ("12MB"). ``include`` and ``exclude`` are shell patterns of tensor names.
+    ``progress(done, total, name)`` hears of values. Raises ValueError, TypeError or OSError, and leaves no file then.
+    """
+    if bits is not None and budget is not None:
+        raise ValueError("bits and budget are both given; give one")
+    output = default_output(path) if output is None else output
+    model = open_model(path)
+    if container.KEY in model.metadata:
+        raise ValueError(f"{model.path} is quantized already; quantize the original, or decode it first")
+    _check_output(output, path, overwrite)
+    ceiling = None if budget is None else parse_budget(budget)
+    plan = make_plan(
+        model,
+        method=method,
+        bits=(4 if bits is None else bits) if ceiling is None else None,
+        budget=ceiling,
+        seed=seed,
+        include=include,
+        exclude=exclude,
+        options=options,
+    )
+    entries: list[container.Entry] = []
+    rows: list[Row] = []
+    done, total = 0, sum(model.tensors[name].size for name in plan.quantizers)
+    for name, tensor in model.tensors.items():
+        if name in plan.kept:
+            entries.append(container.entry_of(name, tensor))
+            rows.append(Row(name, tensor.shape, tensor.dtype_name, tensor.nbytes, tensor.nbytes, plan.kept[name]))
+            continue
+        if progress:
+            progress(done, total, name)
+        entry, row = _encode(name, tensor, plan.quantizers[name], workers)
+        entries.append(entry)
+        rows.append(row)
+        done += tensor.size
+    if progress:
+        progress(done, total, os.fspath(output))
+    size = container.write(output, entries, metadata=model.metadata, limit=ceiling.size if ceiling else None)
+    return Report(
+        os.fspath(path), os.fspath(output), method, float(plan.bits), str(ceiling) if ceiling else None, seed, options,
+        tuple(rows), size,
+    )  # fmt: skip
+
+
+def _encode(name: str, tensor: Tensor, quantizer: Quantizer, workers: int) -> tuple[container.Entry, Row]:
+    x = tensor.floats()
+    rows = x.reshape(rows_of(tensor.shape))
+    try:
+        encoded = quantizer.encode(rows, workers=workers)
+    except ValueError as error:
+        require_finite(as_floats(x), name)
+        raise ValueError(f"{name}: {error}") from None
+    encoded = Encoded(encoded.planes, encoded.spec | {"dtype": tensor.dtype_name})  # bfloat16 came as float32
+    row = Row(
+        name, tensor.shape, tensor.dtype_name, tensor.nbytes, encoded.nbytes,
+        method=encoded.method, bits=float(quantizer.bits), error=encoded.error(rows), norm=_norm(x),
+    )  # fmt: skip
+    return container.entry_of(name, encoded, own_shape(tensor)), row
+
+
+def _norm(x: Array) -> float:
+    flat = x.reshape(-1)
+    return float(np.sqrt(np.einsum("i,i->", flat, flat, dtype=np.float64)))
+
+
+def decode_model(path: Path, output: Path, *, workers: int = 1, overwrite: bool = False) -> list[Row]:
+    """Decode a file of codes to an ordinary safetensors file with the dtypes and shapes of the model it came from.
+
+    All checksums are compared first. Raises EncodedError for a damaged file.
+    """
+    entries, metadata = container.read(path)
+    _check_output(output, path, overwrite)
+    container.require_intact(path, entries)
+    tensors = {name: entry.decoded(workers=workers) for name, entry in entries.items()}
+    write_file(output, tensors, lambda _: metadata)
+    return [
+        Row(name, tensor.shape, tensor.dtype_name, entries[name].nbytes, tensor.nbytes)
+        for name, tensor in tensors.items()
+    ]
+
+
+def inspect_model(path: Path) -> list[Row]:
+    """The tensors of a model file or a file of codes (rows with a method), from its header alone."""
+    model = open_model(path)
+    if container.KEY not in model.metadata:
+        return [Row(name, t.shape, t.dtype_name, t.nbytes, t.nbytes) for name, t in model.tensors.items()]
+    rows = []
+    for name, entry in container.read(path)[0].items():
+        tensor = entry.decoded()
+        method = entry.encoded().method if entry.spec else None
+        rows.append(Row(name, tensor.shape, tensor.dtype_name, tensor.nbytes, entry.nbytes, method=method))
+    return rows
+
+
+def _check_output(output: Path, path: Path, overwrite: bool) -> None:
+    """Refuse before the work what would fail after it."""
+    name = os.fspath(output)
+    if os.path.exists(output):
+        if os.path.isdir(output):
+            raise IsADirectoryError(f"{name} is a directory; name a file in it")
+        if os.path.samefile(output, path):
+            raise ValueError(f"{name} is the input; name another output")
+        if not overwrite:
+            raise FileExistsError(f"{name} exists already; allow to replace it (--force, overwrite=True)")
+    elif not os.path.isdir(os.path.dirname(os.path.realpath(output))):
+        raise FileNotFoundError(f"{name} would lie in a directory that does not exist; create it first")
