@@ -14,6 +14,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_transforms(m);
   bind_embedding(m);
   bind_reductions(m);
+  bind_random(m);
+  bind_rounding(m);
   bind_packing(m);
   m.attr("_api") = py::capsule(&active(), "evenbits._core._api");
 }

@@ -4,7 +4,9 @@
 #include "kernels/kashin.hpp"
 #include "kernels/packing.hpp"
 #include "kernels/radix.hpp"
+#include "kernels/random.hpp"
 #include "kernels/reduce.hpp"
+#include "kernels/rounding.hpp"
 
 #define EVENBITS_STRING_(x) #x
 #define EVENBITS_STRING(x) EVENBITS_STRING_(x)
@@ -18,18 +20,18 @@ const evenbits_api table = {
     hadamard_f32,
     hadamard_f64,
     hadamard_i32,
-    nullptr,  // random_words,
-    nullptr,  // round_nearest_f32_u8,
-    nullptr,  // round_nearest_f32_u16,
-    nullptr,  // round_nearest_f64_u8,
-    nullptr,  // round_nearest_f64_u16,
-    nullptr,  // round_stochastic_f32_u8,
-    nullptr,  // round_stochastic_f32_u16,
-    nullptr,  // round_stochastic_f64_u8,
-    nullptr,  // round_stochastic_f64_u16,
-    nullptr,  // round_bfloat16,
-    nullptr,  // round_float16,
-    nullptr,  // round_error_f32,
+    random_words,
+    round_nearest_f32_u8,
+    round_nearest_f32_u16,
+    round_nearest_f64_u8,
+    round_nearest_f64_u16,
+    round_stochastic_f32_u8,
+    round_stochastic_f32_u16,
+    round_stochastic_f64_u8,
+    round_stochastic_f64_u16,
+    round_bfloat16,
+    round_float16,
+    round_error_f32,
     nullptr,  // nearest_level_f32,
     nullptr,  // dequantize_u8,
     nullptr,  // dequantize_u16,

@@ -134,6 +134,45 @@ EVENBITS_INLINE Vec<std::uint8_t> narrow(Vec<std::int32_t> a, Vec<std::int32_t> 
   return evens<std::uint8_t>((Vec<std::uint8_t>)narrow(a, b), (Vec<std::uint8_t>)narrow(c, d));
 }
 
+// The low 32 bits of each lane of a times those of b.
+EVENBITS_INLINE Vec<std::uint64_t> multiply_low(Vec<std::uint64_t> a, Vec<std::uint64_t> b) {
+#if defined(__AVX512F__)
+  return (Vec<std::uint64_t>)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);  // GCC 12 warns of its unmasked one
+#elif defined(__AVX2__)
+  return (Vec<std::uint64_t>)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__x86_64__)
+  return (Vec<std::uint64_t>)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+  return (Vec<std::uint64_t>)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
+#endif
+}
+// a[0], b[0], a[1], b[1], ...: the first register of that, and the second.
+template <class V, class T = std::decay_t<decltype(V{}[0])>>
+EVENBITS_INLINE V zip_lower(V a, V b) {
+  return shuffle<V, Vec<Int<T>>>(a, b, EVENBITS_ALL_LANES(T), [](std::size_t i) constexpr { return i / 2 + i % 2 * kLanes<T>; });
+}
+template <class V, class T = std::decay_t<decltype(V{}[0])>>
+EVENBITS_INLINE V zip_upper(V a, V b) {
+  return shuffle<V, Vec<Int<T>>>(a, b, EVENBITS_ALL_LANES(T),
+                                 [](std::size_t i) constexpr { return i / 2 + i % 2 * kLanes<T> + kLanes<T> / 2; });
+}
+// As many uint16 as a register has lanes of T, each as a T.
+template <class T, std::size_t N>
+struct Lanes {
+  typedef T type __attribute__((vector_size(N * sizeof(T))));
+};
+template <class T>
+EVENBITS_INLINE Vec<T> load_as(const std::uint16_t* p) {
+  typename Lanes<std::uint16_t, kLanes<T>>::type v;
+  std::memcpy(&v, p, sizeof v);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)  // GCC 12 would widen it in two halves
+    return __builtin_convertvector((Vec<std::int32_t>)_mm512_maskz_cvtepu16_epi32(0xFFFF, (__m256i)v), Vec<T>);
+  else
+#endif
+    return __builtin_convertvector(__builtin_convertvector(v, typename Lanes<std::int32_t, kLanes<T>>::type), Vec<T>);
+}
+
 // Lane i is the 8 bytes at p + i * stride, stride being at most 8. Reads kBytes bytes.
 EVENBITS_INLINE Vec<std::uint64_t> load_words(const std::uint8_t* p, std::size_t stride) {
   Vec<std::uint64_t> v;

@@ -48,6 +48,8 @@ inline std::size_t groups_of(std::size_t n, std::size_t group) {
 void bind_transforms(py::module_& m);
 void bind_embedding(py::module_& m);
 void bind_reductions(py::module_& m);
+void bind_random(py::module_& m);
+void bind_rounding(py::module_& m);
 void bind_packing(py::module_& m);
 
 }  // namespace evenbits

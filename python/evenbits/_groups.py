@@ -1,0 +1,30 @@
+"""Rows cut into groups, and parameters that a group's elements share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evenbits._arrays import Array, as_floats, integer, require_finite
+
+
+class Groups:
+    """The last axis of ``shape`` in groups of ``group`` elements, the last of which may be shorter; None: rows."""
+
+    def __init__(self, shape: tuple[int, ...], group: Any) -> None:
+        self.n = shape[-1] if shape else 1
+        self.size = self.n if group is None else min(self.n, integer(group, "group", 1, 2**63 - 1))
+        self.shape = shape[:-1] if group is None else (*shape[:-1], -(-self.n // max(1, self.size)))
+
+    def parameter(self, value: ArrayLike | Any, name: str, dtype: type[np.floating[Any]]) -> Array:
+        """One finite number for each group, from a scalar or an array that broadcasts to ``self.shape``."""
+        a = as_floats(value, name, double=dtype is np.float64).astype(dtype, copy=False)
+        require_finite(a, name)
+        try:
+            return np.ascontiguousarray(np.broadcast_to(a, self.shape))
+        except ValueError:
+            raise ValueError(
+                f"{name} has shape {a.shape}, which doesn't broadcast to {self.shape}: one number for each group"
+            ) from None
