@@ -282,7 +282,7 @@ def test_radix_block_is_short_and_wastes_little():
     ("fields", "message"),
     [
         ((1, 0, 1, 1), "levels is 1"),
-        ((65536, 0, 1, 16), "levels is 65536"),
+        ((65537, 0, 1, 16), "levels is 65537"),
         ((3, 0, 0, 8), "per is 0"),
         ((3, 5, 5, 8), "upper is 5"),
         ((3, 0, 6, 8), "6 digits of this kind take 10 bits"),

@@ -85,7 +85,7 @@ def test_every_number_of_workers_gives_the_same_bytes(isa, workers, rng):
     assert evenbits.hadamard_transform(x, workers=workers).tobytes() == evenbits.hadamard_transform(x).tobytes()
 
 
-@pytest.mark.parametrize(("n", "below", "above"), [(3, 2, 4), (10, 8, 12), (92, 88, 96), (999, 996, 1000)])
+@pytest.mark.parametrize(("n", "below", "above"), [(3, 2, 4), (10, 8, 12), (92, 88, 96), (999, 992, 1000)])
 def test_names_the_nearest_lengths(n, below, above):
     with pytest.raises(ValueError, match=rf"order {n} is known here; the nearest lengths are {below} and {above}: pad"):
         evenbits.hadamard_transform(np.zeros(n))
@@ -110,11 +110,11 @@ def test_layouts_and_byte_orders_do_not_matter(rng):
     expected = evenbits.hadamard_transform(x)
     frozen = x.copy()
     frozen.flags.writeable = False
-    for same in (np.asfortranarray(x), x.astype(">f4"), frozen, np.repeat(x, 2, axis=1)[:, ::2], x[::-1][::-1], x.tolist()):
+    for same in (np.asfortranarray(x), x.astype(">f4"), frozen, np.repeat(x, 2, axis=1)[:, ::2], x[::-1][::-1], memoryview(x)):
         result = evenbits.hadamard_transform(same)
-        np.testing.assert_array_equal(result, expected if not isinstance(same, list) else result)
+        np.testing.assert_array_equal(result, expected)
         assert result.dtype.isnative
-    np.testing.assert_array_equal(evenbits.hadamard_transform(x.tolist()).astype(np.float32), expected)
+    np.testing.assert_array_equal(evenbits.hadamard_transform([1.0, 2.0]), [3.0, -1.0])
 
 
 def test_small_integers_and_booleans_become_int32():
@@ -196,12 +196,10 @@ def test_a_rotation_is_exact_when_its_scale_is_a_power_of_two(rng):
     np.testing.assert_array_equal(evenbits.inverse_randomized_hadamard(y, seed=3, stream=5, rounds=2), x)
 
 
-def test_seeds_and_streams_give_different_rotations():
-    x = np.eye(1, 64, dtype=np.float32)
-    seen = {
-        evenbits.randomized_hadamard(x, seed=s, stream=t, rounds=r).tobytes() for s in range(3) for t in range(3) for r in (1, 2)
-    }
-    assert len(seen) >= 17  # one round of a unit vector has two outcomes of the first sign only
+def test_seeds_streams_and_rounds_give_different_rotations(rng):
+    x = rng.standard_normal(64).astype(np.float32)
+    drawn = [(s, t, r) for s in (0, 1, 2**64 - 1) for t in (0, 1, 2**64 - 1) for r in (1, 2)]
+    assert len({evenbits.randomized_hadamard(x, seed=s, stream=t, rounds=r).tobytes() for s, t, r in drawn}) == len(drawn)
 
 
 def test_a_rotation_spreads_a_spike_evenly():

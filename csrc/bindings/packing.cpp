@@ -65,7 +65,7 @@ static std::uint32_t block_bits(evenbits_radix r, std::size_t digits) {
 }
 static evenbits_radix radix_of(std::uint32_t levels, std::uint32_t upper, std::uint32_t per, std::uint32_t bits) {
   const evenbits_radix r = {levels, upper, per, bits};
-  if (levels < 2 || levels > 65535 || per < 1 || per > 64 || upper > per || bits > 64 || block_bits(r, per) > bits)
+  if (levels < 2 || levels > 65536 - (upper > 0) || per < 1 || per > 64 || upper > per || bits > 64 || block_bits(r, per) > bits)
     throw py::value_error("levels, upper, per and bits do not make a block of digits");
   return r;
 }

@@ -40,7 +40,8 @@ class Radix:
     [the upper digits of all blocks | the other digits of all blocks]. Where n is no multiple of ``per``, the last block
     holds n mod per digits, min(upper, n mod per) of them upper ones, in as few bits as it needs.
 
-    Raises ValueError unless 2 <= levels <= 65535, 0 <= upper < per <= 64, bits <= 64 and the digits fit.
+    Raises ValueError unless 2 <= levels <= 65536 (65535 with upper digits), 0 <= upper < per <= 64, bits <= 64 and the
+    digits fit.
     """
 
     levels: int
@@ -49,9 +50,10 @@ class Radix:
     bits: int
 
     def __post_init__(self) -> None:
-        for name, low, high in (("levels", 2, 65535), ("per", 1, 64), ("bits", 1, 64)):
+        for name, low, high in (("per", 1, 64), ("bits", 1, 64)):
             object.__setattr__(self, name, integer(getattr(self, name), name, low, high))
         object.__setattr__(self, "upper", integer(self.upper, "upper", 0, self.per - 1))
+        object.__setattr__(self, "levels", integer(self.levels, "levels", 2, 65536 - (self.upper > 0)))
         need = _bits_for(self._values(self.per))
         if need > self.bits:
             raise ValueError(f"bits is {self.bits}; {self.per} digits of this kind take {need} bits")

@@ -27,9 +27,11 @@ typedef struct evenbits_stream {
 
 /* A block of mixed-radix digits. The n digits of a row are kept as the `upper` ones of every block, then the rest:
  * digits with levels + 1 values come first, those with `levels` values after them. A block takes the next `upper`
- * digits of the first kind and the next per - upper of the second, least significant first, and fills `bits` bits. */
+ * digits of the first kind and the next per - upper of the second, least significant first, and fills `bits` bits.
+ * With rest = n mod per > 0, the last block holds min(upper, rest) upper digits and rest - min(upper, rest) others, in
+ * the fewest bits that hold the product of their level counts. Unpacking takes a block's value modulo that product. */
 typedef struct evenbits_radix {
-  uint32_t levels; /* 2 to 65535 */
+  uint32_t levels; /* 2 to 65536, with upper digits to 65535 */
   uint32_t upper;  /* 0 to per */
   uint32_t per;    /* digits a block: 1 to 64 */
   uint32_t bits;   /* bits a block: 1 to 64 */

@@ -22,13 +22,11 @@ FITS = ("range", "least_squares", "unbiased")
 
 def rational(bits: Any, name: str = "bits") -> Fraction:
     """A rate as an exact fraction: integers, fractions, and floats as the decimal fraction that prints as they do."""
-    try:
-        value = Fraction(repr(float(bits))) if isinstance(bits, (float, np.floating)) else Fraction(bits)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} is {bits!r}; it must be a number above 0, at most {MOST_BITS}") from None
-    if not 0 < value <= MOST_BITS:
+    if not isinstance(bits, (int, float, Fraction, np.integer, np.floating)) or isinstance(bits, bool):
+        raise TypeError(f"{name} is {bits!r}; it must be a number above 0, at most {MOST_BITS}")
+    if not 0 < bits <= MOST_BITS:
         raise ValueError(f"{name} is {bits}; it must be above 0 and at most {MOST_BITS}")
-    return value
+    return Fraction(repr(float(bits))) if isinstance(bits, (float, np.floating)) else Fraction(int(bits) if isinstance(bits, np.integer) else bits)
 
 
 def code_layout(rate: Fraction, length: int) -> tuple[Radix, int]:
@@ -152,7 +150,6 @@ class Quantizer:
             return absmax_step(spec.grid, spec.codes.levels, peak), None
         return np.sqrt(measure["energy"] / measure["count"]), None
 
-    def learn(self, x: Array, spec: Spec) -> Array | None:
-        """The levels of grid "table" for the rows x; None for every other grid."""
-        return None
-
+    def learn(self, values: Array, spec: Spec) -> Array:
+        """The levels of grid "table", for coordinates in units of their scales."""
+        raise NotImplementedError

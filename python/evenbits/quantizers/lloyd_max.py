@@ -10,10 +10,6 @@ from evenbits.quantizers.base import Quantizer, choice
 from evenbits.quantizers.uniform import group_of
 from evenbits.spec import Spec
 
-SAMPLE = 1 << 20
-"""Values that an empirical codebook is learned from: all of an array up to this size, else evenly spaced ones."""
-
-
 class LloydMax(Quantizer):
     """Levels of least squared error for the law of the values as they are, no rotation. Up to 8 bits.
 
@@ -43,13 +39,7 @@ class LloydMax(Quantizer):
         self.fit = choice(fit, "fit", ("range", "least_squares"))
         self.group = group_of(per)
 
-    def learn(self, x: Array, spec: Spec) -> Array | None:
-        if spec.grid != "table":
-            return None
-        wide = x.astype(np.float64) if x.size <= SAMPLE else x.reshape(-1)[:: -(-x.size // SAMPLE)].astype(np.float64)
-        return np.concatenate([_padded(wide, m) for m in range(spec.codes.levels, spec.top + 1)])
-
-
-def _padded(x: Array, levels: int) -> Array:
-    found = kmeans(x, levels)
-    return np.pad(found, (0, levels - len(found)), mode="edge")
+    def learn(self, values: Array, spec: Spec) -> Array:
+        books = [kmeans(values, m) for m in range(spec.codes.levels, spec.top + 1)]
+        sizes = range(spec.codes.levels, spec.top + 1)
+        return np.concatenate([np.pad(b, (0, m - len(b)), mode="edge") for b, m in zip(books, sizes, strict=True)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 
 TINY = 2.0**-100
 """Smaller scales count as 0: their reciprocals would not be ordinary floats."""
+LARGEST = {
+    **{name: float(np.finfo(name).max) for name in ("float64", "float32", "float16")},
+    "bfloat16": 2.0**128 - 2.0**120,
+}
+"""The largest scale of each stored dtype."""
 CLIPS = 64
 """The search for the best clipping level tries this many: i / CLIPS of the range, i = 1 to CLIPS."""
+
+
+SAMPLE = 1 << 20
+"""Coordinates that a codebook is learned from: all up to so many, then evenly spaced ones."""
 
 
 def absmax_step(grid: str, levels: int, peak: Array) -> Array:
@@ -44,14 +53,12 @@ class Walk:
         self.gain = spec.length / spec.kept if stochastic and quantizer.fit == "unbiased" else 1.0
 
     def run(self) -> None:
-        learned = self.quantizer.learn(self.x, self.spec)
-        if learned is not None:
-            self.planes["levels"][:] = learned
         self.meaning = Meaning(self.spec, self.planes.get("levels"))
         self.exponent = peak_exponent(self._tensor_peak()) if self.spec.group == 0 else None
         if self.spec.group == 0:
             self._tensor()
         else:
+            self._learn(None)
             self._sweep(self._rows)
 
     def _rows(self, begin: int, end: int) -> None:
@@ -81,6 +88,7 @@ class Walk:
 
         self._sweep(measure)
         scale, zero = self.quantizer.scales({key: OVER_ROWS[key](m) for key, m in measures.items()}, self.spec)
+        self._learn(scale)
         if self.quantizer.searches:
             errors = np.empty((rows, 1, CLIPS))
 
@@ -108,6 +116,23 @@ class Walk:
 
     def _sweep(self, work: Callable[[int, int], None]) -> None:
         for_row_chunks(self.spec.rows, self.spec.length, self.workers, work)
+
+    def _learn(self, scale: Array | None) -> None:
+        """Fill the plane of levels, if there is one, from evenly spaced coordinates in units of their scales."""
+        if "levels" not in self.planes:
+            return
+        stride = -(-self.spec.rows * self.spec.kept // SAMPLE)
+        found: dict[int, Array] = {}
+
+        def sample(begin: int, end: int) -> None:
+            _, _, whole, y = self._coordinates(begin, end)
+            own = self.quantizer.scales(self._measure(whole, y), self.spec)[0] if scale is None else scale
+            y = y * per_coordinate(reciprocal(own), self.group, y.shape[1]).astype(np.float32)
+            found[begin] = y.reshape(-1)[-begin * y.shape[1] % stride :: stride]
+
+        self._sweep(sample)
+        values = np.concatenate([found[begin] for begin in sorted(found)])
+        self.planes["levels"][:] = self.quantizer.learn(values, self.spec)
 
     def _tensor_peak(self) -> Array:
         return np.array([[max(float(self.x.max()), -float(self.x.min()))]])
@@ -144,10 +169,12 @@ class Walk:
         """Scales as they are stored, and what decoding will make of them before the exponent is put back."""
         name = self.spec.scale_dtype
         wide = scale if exponent is None else np.ldexp(scale, exponent)
+        most = LARGEST[name]
+        wide = np.where((wide > most) & (wide < 1.3 * most), most, wide)  # a fit may go a little beyond the largest number
         with np.errstate(over="ignore", under="ignore"):
             stored = bfloat16_bits(wide) if name == "bfloat16" else wide.astype(name)
         back = stored_scales(stored, name).astype(np.float64)
-        lost = ~np.isfinite(back) | ((back == 0) & (wide >= 2.0**-149))
+        lost = ~np.isfinite(back) | ((back == 0) & (wide >= 2.0**-126))
         if lost.any():
             size = float(wide[lost].flat[0])
             raise ValueError(f"scale_dtype is {name!r}, which can't hold a scale of {size:.3g}; take a wider one, or scale x")
@@ -155,8 +182,7 @@ class Walk:
 
     def _round(self, y: Array, scale: Array, zero: Array | None, begin: int) -> Array:
         """Codes of the kept coordinates."""
-        inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale >= TINY)
-        inverse, zero = np.broadcast_to(inverse, (len(y), inverse.shape[1])), self._for_rows(zero, len(y))
+        inverse, zero = self._for_rows(reciprocal(scale), len(y)), self._for_rows(zero, len(y))
         m, split, n = self.spec.codes.levels, self.meaning.split, y.shape[1]
         if split == 0:
             return self._round_to(y, m, self.meaning.lower, inverse, zero, begin * n)
@@ -197,7 +223,12 @@ class Walk:
             group=group,
         )
 
+    @overload
+    def _for_rows(self, groups: Array, rows: int) -> Array: ...
+    @overload
+    def _for_rows(self, groups: Array | None, rows: int) -> Array | None: ...
     def _for_rows(self, groups: Array | None, rows: int) -> Array | None:
+        """A tensor's one entry for each row."""
         return None if groups is None else np.broadcast_to(groups, (rows, groups.shape[1]))
 
     def _fit_sums(self, x: Array, whole: Array, y: Array, codes: Array, zero: Array | None) -> tuple[Array, Array]:
@@ -222,10 +253,8 @@ class Walk:
         errors, one = np.empty((*groups, CLIPS)), np.empty(groups)
         for i in range(CLIPS):
             step = np.broadcast_to(scale * ((i + 1) / CLIPS), groups)
-            inverse = np.divide(1.0, step, out=np.zeros(groups), where=step >= TINY)
-            _core.round_error(
-                y, y.shape[1], self.group, inverse.astype(np.float32), zero, step.astype(np.float32), len(levels) - 1, one, 1
-            )
+            scales = reciprocal(step).astype(np.float32), zero, step.astype(np.float32)
+            _core.round_error(y, y.shape[1], self.group, *scales, len(levels) - 1, one, 1)
             errors[..., i] = one
         return errors
 
@@ -252,6 +281,11 @@ def dot(x: Array, y: Array, group: int) -> Array:
     out = np.empty((len(x), -(-n // group)))
     _core.dot(np.ascontiguousarray(x), np.ascontiguousarray(y), n, group, out, 1)
     return out
+
+
+def reciprocal(scale: Array) -> Array:
+    """1 / scale, or 0 where the scale is too small to matter."""
+    return np.divide(1.0, scale, out=np.zeros_like(scale), where=scale >= TINY)
 
 
 def in_order(rows: Array) -> Array:

@@ -1,0 +1,368 @@
+import hashlib
+import math
+from fractions import Fraction
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import evenbits
+import evenbits.embedding
+from evenbits import _chunks, _core, decode, quantize
+from evenbits.quantizers import methods
+
+METHODS = sorted(methods())
+VARIANTS = [
+    ("uniform", {}),
+    ("uniform", {"range": "min_max"}),
+    ("uniform", {"range": "optimal"}),
+    ("uniform", {"per": "tensor"}),
+    ("uniform", {"per": "tensor", "range": "optimal"}),
+    ("uniform", {"per": 32, "range": "min_max"}),
+    ("uniform", {"per": 7, "range": "optimal", "scale_dtype": "float16"}),
+    ("uniform", {"rounding": "stochastic"}),
+    ("uniform", {"rounding": "stochastic", "range": "min_max", "per": 16}),
+    ("uniform", {"grid": "end_point", "fit": "least_squares"}),
+    ("lloyd_max", {}),
+    ("lloyd_max", {"law": "laplacian", "per": 20}),
+    ("lloyd_max", {"law": "empirical"}),
+    ("lloyd_max", {"law": "empirical", "per": "tensor"}),
+    ("near_democratic", {}),
+    ("near_democratic", {"levels": "uniform", "scale_dtype": "bfloat16"}),
+    ("near_democratic", {"fit": "unbiased", "rounds": 2}),
+    ("near_democratic", {"rounding": "stochastic"}),
+    ("near_democratic", {"levels": "uniform", "range": "absmax"}),
+    ("democratic", {}),
+    ("democratic", {"redundancy": 2, "grid": "end_point"}),
+    ("democratic", {"rounding": "stochastic", "redundancy": 1.5}),
+    ("democratic", {"fit": "unbiased"}),
+]
+every_variant = pytest.mark.parametrize(("method", "options"), VARIANTS, ids=[f"{m}-{o}" for m, o in VARIANTS])
+
+
+def nmse(x, encoded):
+    x = np.asarray(x, np.float64)
+    return float(np.mean(((x - decode(encoded)) ** 2).sum(-1) / (x**2).sum(-1)))
+
+
+@every_variant
+def test_more_bits_mean_less_error_and_more_bytes(method, options, rng):
+    x = rng.standard_normal((20, 200)).astype(np.float32)
+    rates = [0.5, 1, 1.5, 2, 3, 4.25, 6, 8]
+    if method in ("uniform", "democratic"):
+        rates = rates[3:]  # one bit up to the largest magnitude can be worse than nothing
+    elif isinstance(options.get("per"), int):
+        rates = rates[1:]
+    encoded = [quantize(x, b, method, **options) for b in rates]
+    errors = [nmse(x, e) for e in encoded]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 3e-3
+    sizes = [e.nbytes for e in encoded]
+    assert sizes == sorted(sizes)
+
+
+def digest(encoded):
+    planes = b"".join(encoded.planes[name].tobytes() for name in sorted(encoded.planes))
+    return hashlib.sha256(planes + decode(encoded).tobytes()).hexdigest()
+
+
+@every_variant
+@pytest.mark.parametrize("bits", [1, 2.5, 4])
+def test_bytes_do_not_depend_on_instruction_set_workers_or_chunks(method, options, bits, monkeypatch):
+    x = np.random.default_rng(1).standard_normal((40, 150)) ** 3
+    before, digests = _core.isa(), set()
+    try:
+        for isa in _core.available_isas():
+            _core.use_isa(isa)
+            for chunk, workers in ((1 << 18, 1), (1000, 1), (1000, 2), (1000, 7), (450, 3)):
+                monkeypatch.setattr(_chunks, "CHUNK", chunk)
+                digests.add(digest(quantize(x, bits, method, seed=3, workers=workers, **options)))
+    finally:
+        _core.use_isa(before)
+    assert len(digests) == 1
+
+
+@every_variant
+def test_size_is_known_without_the_values(method, options, rng):
+    for bits in (1, 1.7, 4):
+        for shape in ((7, 100), (3, 5, 48), (64,)):
+            cls = methods()[method](bits, seed=1, **options)
+            assert cls.nbytes(shape) == cls.encode(rng.standard_normal(shape).astype(np.float32)).nbytes
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(deadline=None, max_examples=60)
+@given(budget=st.floats(0.05, 20), rows=st.integers(1, 30), d=st.sampled_from([1, 10, 64, 100, 384, 4096]), seed=st.integers(0, 99))
+def test_a_budget_is_never_exceeded(method, budget, rows, d, seed):
+    x = np.random.default_rng(seed).standard_normal((rows, d)).astype(np.float32)
+    try:
+        e = quantize(x, method=method, budget=budget)
+    except ValueError as error:
+        least = float(str(error).split()[-1])
+        assert least > budget, error
+        return
+    assert e.nbytes * 8 <= budget * x.size
+    assert decode(e).shape == x.shape
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("budget", [0.3, 0.5, 1, 1.37, 2, 3.5, 5.01])
+def test_a_budget_is_used_up(method, budget, rng):
+    x = rng.standard_normal((256, 1024)).astype(np.float32)
+    assert quantize(x, method=method, budget=budget).bits_per_value > budget - 0.04
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_impossible_budget_says_what_is_possible(method):
+    with pytest.raises(ValueError, match=r"budget is 0\.1 bits a value: .*the least that method .* can take is \d"):
+        quantize(np.ones((2, 64), np.float32), method=method, budget=0.1)
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(1, 0.3634), (2, 0.1175), (3, 0.03454), (4, 0.009497)])
+@pytest.mark.parametrize("law", ["gaussian", "cubed", "student"])
+def test_near_democratic_has_lloyd_maxs_error_on_every_law(law, bits, expected):
+    rng = np.random.default_rng(5)
+    draw = {"gaussian": rng.standard_normal, "cubed": lambda s: rng.standard_normal(s) ** 3, "student": lambda s: rng.standard_t(2, s)}
+    x = draw[law]((40, 4096))
+    # Student's law has no variance: some of its vectors are nearly one value, which a rotation spreads better than evenly.
+    assert 0.9 * expected < nmse(x, quantize(x, bits)) < 1.02 * expected
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(0.5, 0.6804), (1.5, 0.213)])
+def test_fractional_rates_have_the_error_of_two_adjacent_level_counts(bits, expected, rng):
+    x = rng.standard_normal((40, 4096))
+    assert nmse(x, quantize(x, bits)) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(("redundancy", "bits", "expected"), [(1.25, 2, 0.1435), (1.25, 4, 0.01738), (1.5, 3, 0.06257), (2, 2, 0.1787)])
+def test_democratic_has_the_measured_error(redundancy, bits, expected, rng):
+    x = rng.standard_normal((20, 4096)) ** 3
+    assert nmse(x, quantize(x, bits, "democratic", redundancy=redundancy)) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("redundancy", [1.25, 2])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_democratic_obeys_its_bound(redundancy, bits, rng):
+    """|x - x'| <= K 2^(-B / redundancy) |x| for nearest rounding on cells of the range (A4.5)."""
+    x = rng.standard_t(2, (20, 1000)).astype(np.float32)
+    a = evenbits.democratic_embedding(x, redundancy=redundancy, seed=0)
+    k = evenbits.embedding.level(a, x)
+    error = np.linalg.norm(x - decode(quantize(x, bits, "democratic", redundancy=redundancy, fit="range")), axis=1)
+    n = a.shape[1]
+    levels = quantize(x, bits, "democratic", redundancy=redundancy).spec["codes"]["levels"]
+    assert (error <= k / levels * np.linalg.norm(x, axis=1) * 1.001).all()
+    assert levels >= math.floor(2 ** (bits * 1000 / n) * 0.999)
+
+
+@pytest.mark.parametrize(
+    ("method", "bits", "options"),
+    [
+        ("uniform", 2, {"rounding": "stochastic"}),
+        ("uniform", 1.5, {"rounding": "stochastic", "fit": "unbiased"}),
+        ("near_democratic", 2, {"rounding": "stochastic"}),
+        ("near_democratic", 0.5, {"rounding": "stochastic"}),
+        ("near_democratic", 1, {"fit": "unbiased"}),
+        ("near_democratic", 0.5, {"fit": "unbiased"}),
+        ("democratic", 2, {"rounding": "stochastic"}),
+        ("democratic", 0.6, {"rounding": "stochastic"}),
+    ],
+)
+def test_unbiased_codes_average_to_the_vector(method, bits, options):
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal(128) ** 3
+    trials = 2000
+    mean = sum(decode(quantize(x, bits, method, seed=s, **options)) for s in range(trials)) / trials
+    one = nmse(x[None], quantize(x[None], bits, method, seed=0, **options))
+    # The error of a mean of independent unbiased draws falls with their number.
+    assert np.sum((mean - x) ** 2) / np.sum(x**2) < 2.5 * max(one, 0.05) / trials + 2e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_least_squares_is_never_worse_than_the_range(method, rng):
+    x = rng.standard_normal((30, 96)) ** 3
+    for bits in (1, 2, 3):
+        assert nmse(x, quantize(x, bits, method, fit="least_squares")) <= nmse(x, quantize(x, bits, method, fit="range")) * (1 + 1e-6)
+
+
+def test_the_optimal_range_is_never_worse_than_the_largest(rng):
+    x = rng.standard_normal((30, 96)) ** 3
+    for per in ("row", "tensor", 32):
+        for bits in (1, 2, 3, 4):
+            best, widest = (quantize(x, bits, "uniform", range=r, per=per) for r in ("optimal", "absmax"))
+            assert best.error(x) <= widest.error(x)
+
+
+def test_an_empirical_codebook_beats_the_gaussian_one_on_other_laws(rng):
+    x = rng.standard_normal((4, 4096)) ** 3
+    for bits in (2, 3, 4):
+        assert nmse(x, quantize(x, bits, "lloyd_max", law="empirical")) < nmse(x, quantize(x, bits, "lloyd_max"))
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(2, 0.1185), (3, 0.03465), (4, 0.009414)])
+def test_an_empirical_codebook_has_the_error_of_k_means(bits, expected, rng):
+    x = rng.standard_normal((1, 40000))
+    assert nmse(x, quantize(x, bits, "lloyd_max", law="empirical")) == pytest.approx(expected, rel=0.03)
+
+
+@every_variant
+@pytest.mark.parametrize("bits", [1, 2.5, 4])
+def test_zeros_come_back_as_zeros(method, options, bits):
+    np.testing.assert_array_equal(decode(quantize(np.zeros((3, 40)), bits, method, **options)), np.zeros((3, 40)))
+
+
+@every_variant
+@pytest.mark.parametrize("scale", [1e-38, 1e-20, 1e20, 1e38])
+def test_tiny_and_huge_numbers_keep_their_relative_error(method, options, scale, rng):
+    if options.get("scale_dtype") == "float16":
+        pytest.skip("float16 holds no such scales")
+    x = rng.standard_normal((6, 60)) / 4
+    wide, plain = (np.asarray(x * s, np.float32) for s in (scale, 1.0))
+    error = quantize(wide, 4, method, **options).error(wide)
+    assert error <= quantize(plain, 4, method, **options).error(plain) * 1.05 + 1e-3
+
+
+@every_variant
+def test_denormal_rows_stay_within_their_largest_number(method, options, rng):
+    if options.get("scale_dtype") == "float16":
+        pytest.skip("float16 holds no such scales")
+    x = (rng.standard_normal((6, 60)) * 1e-43).astype(np.float32)
+    y = decode(quantize(x, 4, method, **options))
+    assert (np.abs(y - x).max(axis=1) <= np.abs(x).max(axis=1)).all()
+
+
+def test_the_largest_floats_stay_finite():
+    x = np.full((2, 64), np.finfo(np.float32).max, np.float32)
+    x[1, ::2] *= -1
+    for method in METHODS:
+        y = decode(quantize(x, 4, method))
+        assert np.isfinite(y).all()
+        assert np.linalg.norm(y / x.max() - x / x.max()) / np.sqrt(128) < 0.4
+
+
+def test_rows_of_very_different_size_do_not_disturb_each_other(rng):
+    x = rng.standard_normal((4, 64)).astype(np.float32)
+    mixed = x * np.array([[1], [1e-42], [1e37], [1]], np.float32)
+    for method in METHODS:
+        np.testing.assert_array_equal(decode(quantize(mixed, 4, method))[[0, 3]], decode(quantize(x, 4, method))[[0, 3]])
+
+
+def test_scales_that_their_dtype_cannot_hold_are_refused():
+    with pytest.raises(ValueError, match="scale_dtype is 'float16', which can't hold a scale of"):
+        quantize(np.full((2, 64), 1e9, np.float32), 4, scale_dtype="float16")
+    with pytest.raises(ValueError, match="scale_dtype is 'float16', which can't hold a scale of"):
+        quantize(np.full((2, 64), 1e-12, np.float32), 4, scale_dtype="float16")
+    with pytest.raises(ValueError, match="scale_dtype is 'float32'"):
+        quantize(np.full((2, 64), 1e200), 4)
+    assert quantize(np.full((2, 64), 1e200), 4, scale_dtype="float64").error(np.full((2, 64), 1e200)) < 0.3
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (0,), (0, 5), (5, 0), (2, 3, 10), (1, 1)])
+def test_every_shape_has_an_answer(method, shape, rng):
+    x = rng.standard_normal(shape)
+    e = quantize(x, 4, method)
+    assert decode(e).shape == shape
+    assert e.error(x) < 0.6
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ml_dtypes.bfloat16])
+def test_dtypes_come_back(method, dtype, rng):
+    x = rng.standard_normal((4, 64)).astype(dtype)
+    y = decode(quantize(x, 8, method))
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y.astype(np.float64), x.astype(np.float64), atol=0.1)
+
+
+def test_layouts_and_byte_orders_do_not_matter(rng):
+    x = rng.standard_normal((8, 64)).astype(np.float32)
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    expected = digest(quantize(x, 3))
+    for same in (np.asfortranarray(x), x.astype(">f4"), frozen, np.repeat(x, 2, axis=1)[:, ::2], memoryview(x)):
+        assert digest(quantize(same, 3)) == expected
+
+
+def test_integers_are_taken_as_float32():
+    x = np.arange(-32, 32, dtype=np.int16).reshape(2, 32)
+    assert digest(quantize(x, 4)) == digest(quantize(x.astype(np.float32), 4))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nan_and_infinity_are_refused_with_their_index(method):
+    x = np.zeros((3, 8), np.float32)
+    x[1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"x\[1, 2\] is nan"):
+        quantize(x, 4, method)
+    x[1, 2], x[2, 0] = 0, -np.inf
+    with pytest.raises(ValueError, match=r"x\[2, 0\] is -inf"):
+        quantize(x.astype(np.float64), 4, method)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"bits": 0}, "bits is 0; it must be above 0"),
+        ({"bits": -1.5}, r"bits is -1\.5"),
+        ({"bits": 17}, "bits is 17"),
+        ({"bits": float("nan")}, "bits is nan"),
+        ({"bits": 4, "budget": 4}, "bits is 4 and budget is 4; give one"),
+        ({"budget": 0}, "budget is 0"),
+        ({"method": "magic"}, "method is 'magic'; known are"),
+        ({"seed": -1}, "seed is -1"),
+        ({"stream": 2**62}, "stream is"),
+        ({"scale_dtype": "int8"}, "scale_dtype is 'int8'"),
+        ({"rounding": "up"}, "rounding is 'up'"),
+        ({"fit": "least_squares", "rounding": "stochastic"}, "fit is 'least_squares'; stochastic"),
+        ({"rounding": "stochastic", "levels": "lloyd_max"}, "rounding is 'stochastic'; it takes"),
+        ({"method": "uniform", "per": 0}, "per is 0"),
+        ({"method": "uniform", "per": "column"}, "per is 'column'"),
+        ({"method": "uniform", "per": 2, "bits": 0.5}, "per is 2; rates below 1 bit"),
+        ({"method": "uniform", "grid": "mid_tread", "bits": 1}, "no grid 'mid_tread' of 2 levels"),
+        ({"method": "uniform", "range": "min_max", "grid": "mid_rise"}, "grid is 'mid_rise'; range='min_max'"),
+        ({"method": "uniform", "fit": "unbiased"}, "fit is 'unbiased'"),
+        ({"method": "lloyd_max", "bits": 9}, "no grid 'lloyd_max_gaussian' of 512 levels"),
+        ({"method": "democratic", "redundancy": 0.5}, r"redundancy is 0\.5"),
+        ({"method": "democratic", "eta": 1}, "eta is 1"),
+        ({"bits": 0.01}, "leaves no code in a row of 8"),
+        ({"workers": 0}, "workers is 0"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        quantize(np.ones((2, 8)), **arguments)
+
+
+@pytest.mark.parametrize("bits", ["four", None, [4], 4j])
+def test_rates_that_are_no_numbers_are_refused(bits):
+    with pytest.raises(TypeError, match="bits is"):
+        methods()["uniform"](bits)
+
+
+@pytest.mark.parametrize("bits", [4, 4.0, Fraction(4), np.float32(4), np.int64(4)])
+def test_rates_may_be_any_kind_of_number(bits):
+    assert methods()["uniform"](bits).bits == 4
+
+
+def test_wide_codes_up_to_16_bits_are_exact_to_their_step(rng):
+    x = rng.standard_normal((4, 100))
+    for bits in (9, 11.3, 12, 16):
+        for method in ("uniform", "near_democratic", "democratic"):
+            rate = bits if method != "democratic" else bits / 1.3
+            assert quantize(x, bits, method).error(x) < 5 * 2.0**-rate
+
+
+def test_values_on_the_grid_come_back_exactly():
+    codes = np.arange(-7, 8, dtype=np.float32)
+    x = np.tile(codes, (3, 2)) * np.array([[0.5], [1], [4]], np.float32)
+    np.testing.assert_array_equal(decode(quantize(x, 4, "uniform", grid="mid_tread")), x)
+    np.testing.assert_array_equal(decode(quantize(np.arange(16, dtype=np.float32), 4, "uniform", range="min_max")), np.arange(16))
+
+
+def test_zero_stays_zero_where_the_grid_has_it(rng):
+    x = rng.standard_normal((10, 64)) * (rng.random((10, 64)) < 0.3)
+    for options in ({"grid": "mid_tread"}, {"range": "min_max"}):
+        y = decode(quantize(x, 4, "uniform", **options))
+        assert (y[x == 0] == 0).all()
