@@ -19,15 +19,13 @@ def numpy_nearest(x):
 
 
 def run(benchmark, isa, function, *args, elements, **options):
-    if isa != "numpy":
-        before = _core.isa()
-        _core.use_isa(isa)
+    benchmark.extra_info["elements"] = elements
+    before = _core.isa()
+    _core.use_isa(before if isa == "numpy" else isa)
     try:
         benchmark(function, *args, **options)
     finally:
-        if isa != "numpy":
-            _core.use_isa(before)
-    benchmark.extra_info["ns_per_element"] = benchmark.stats["min"] * 1e9 / elements
+        _core.use_isa(before)
 
 
 @pytest.fixture(params=SIZES)

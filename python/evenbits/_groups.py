@@ -22,6 +22,8 @@ class Groups:
         """One finite number for each group, from a scalar or an array that broadcasts to ``self.shape``."""
         a = as_floats(value, name, double=dtype is np.float64).astype(dtype, copy=False)
         require_finite(a, name)
+        if a.shape == self.shape:
+            return a
         try:
             return np.ascontiguousarray(np.broadcast_to(a, self.shape))
         except ValueError:
