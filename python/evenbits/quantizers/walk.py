@@ -191,11 +191,11 @@ class Walk:
             (slice(0, split), self.meaning.upper, m + 1, begin * split),
             (slice(split, n), self.meaning.lower, m, self.spec.rows * split + begin * (n - split)),
         ):
-            # Groups may straddle the split: give every coordinate the scale of its own.
-            spread = np.broadcast_to(per_coordinate(inverse, self.group, n), y.shape)[:, part]
-            offset = None if zero is None else np.broadcast_to(per_coordinate(zero, self.group, n), y.shape)[:, part]
-            piece = np.ascontiguousarray(y[:, part])
-            codes[:, part] = self._round_to(piece, count, levels, spread, offset, first, 1)
+            own, offset, group = inverse, zero, n
+            if inverse.shape[1] > 1:  # a group may straddle the split: give every coordinate an entry
+                own, group = per_coordinate(inverse, self.group, n)[:, part], 1
+                offset = None if zero is None else per_coordinate(zero, self.group, n)[:, part]
+            codes[:, part] = self._round_to(np.ascontiguousarray(y[:, part]), count, levels, own, offset, first, group)
         return codes
 
     def _round_to(
