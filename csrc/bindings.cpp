@@ -17,5 +17,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_random(m);
   bind_rounding(m);
   bind_packing(m);
+  bind_codebooks(m);
   m.attr("_api") = py::capsule(&active(), "evenbits._core._api");
 }

@@ -1,5 +1,6 @@
 // Compiled once per instruction set (see CMakeLists.txt). Includes nothing from
 // the standard library that defines code: a linker may keep one copy of it for all.
+#include "kernels/codebook.hpp"
 #include "kernels/hadamard.hpp"
 #include "kernels/kashin.hpp"
 #include "kernels/packing.hpp"
@@ -32,9 +33,9 @@ const evenbits_api table = {
     round_bfloat16,
     round_float16,
     round_error_f32,
-    nullptr,  // nearest_level_f32,
-    nullptr,  // dequantize_u8,
-    nullptr,  // dequantize_u16,
+    nearest_level_f32,
+    dequantize_u8,
+    dequantize_u16,
     pack_u8,
     pack_u16,
     unpack_u8,

@@ -219,4 +219,50 @@ EVENBITS_INLINE void store_words(std::uint8_t* p, std::size_t stride, Vec<std::u
 #endif
 }
 
+// counter + 1 in the lanes where a <= b.
+EVENBITS_INLINE Vec<std::int32_t> count_at_most(Vec<std::int32_t> counter, Vec<float> a, Vec<float> b) {
+#if defined(__AVX512F__)
+  const __mmask16 where = _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ);
+  return (Vec<std::int32_t>)_mm512_mask_sub_epi32((__m512i)counter, where, (__m512i)counter, _mm512_set1_epi32(-1));
+#else
+  return counter - (Vec<std::int32_t>)(a <= b);
+#endif
+}
+// Lane i is element i[lane] of a table of one register, or of two; the bits of i beyond that don't count.
+#if defined(__AVX2__)
+inline constexpr bool kPermutes = true;
+#else
+inline constexpr bool kPermutes = false;  // element by element: slow
+#endif
+EVENBITS_INLINE Vec<float> permute(Vec<float> table, Vec<std::int32_t> i) {
+#if defined(__AVX512F__)
+  return _mm512_permutexvar_ps((__m512i)i, table);
+#elif defined(__AVX2__)
+  return _mm256_permutevar8x32_ps(table, (__m256i)i);
+#else
+  Vec<float> v;
+  for (std::size_t lane = 0; lane < kLanes<float>; ++lane) v[lane] = table[i[lane] & (kLanes<float> - 1)];
+  return v;
+#endif
+}
+EVENBITS_INLINE Vec<float> permute(Vec<float> lower, Vec<float> upper, Vec<std::int32_t> i) {
+#if defined(__AVX512F__)
+  return _mm512_permutex2var_ps(lower, (__m512i)i, upper);
+#else
+  return (i & std::int32_t(kLanes<float>)) != 0 ? permute(upper, i) : permute(lower, i);
+#endif
+}
+// As many bytes as a register has lanes, each as an int32. (GCC converts such a vector element by element.)
+EVENBITS_INLINE Vec<std::int32_t> load_as_int(const std::uint8_t* p) {
+#if defined(__AVX512F__)
+  return (Vec<std::int32_t>)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__AVX2__)
+  return (Vec<std::int32_t>)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  Vec<std::int32_t> v;
+  for (std::size_t lane = 0; lane < kLanes<std::int32_t>; ++lane) v[lane] = p[lane];
+  return v;
+#endif
+}
+
 }  // namespace evenbits::EVENBITS_ISA

@@ -3,8 +3,8 @@
     python tools/lloyd_max_tables.py [path]                 (needs mpmath; takes a minute)
 
 Both laws are symmetric and log-concave, so for every count of levels there is one stationary quantizer, it is the best
-one, and it is symmetric (Fleischer 1964; for log-concave densities that are not strictly so, as the Laplacian, Trushkin
-1982 and Kieffer 1983). Hence the positive levels c_1 < ... < c_K suffice. With t_i = (c_i + c_(i+1)) / 2, t_K = infinity,
+one, and it is symmetric (Fleischer 1964; for densities that are not strictly log-concave, as the Laplacian, Trushkin
+1982 and Kieffer 1983). So the positive levels c_1 < ... < c_K suffice. With t_i = (c_i + c_(i+1)) / 2, t_K = infinity,
 and t_0 = 0 (even count) or c_1 / 2 (odd count, whose middle level is 0), they solve
 
     c_i = g_i = (R(t_(i-1)) - R(t_i)) / (Q(t_(i-1)) - Q(t_i)),      Q(t) = P(x > t),   R(t) = E[x; x > t].

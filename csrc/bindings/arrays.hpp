@@ -18,8 +18,10 @@ using namespace py::literals;
 // The elements of a C-contiguous array of T. Cheaper than py::array_t, and it never copies.
 template <class T>
 const T* elements(const py::array& a, const char* name) {
-  if (!py::dtype::of<T>().equal(a.dtype()) || !(a.flags() & py::array::c_style))
-    throw py::type_error(std::string(name) + " must be a C-contiguous array of " + py::str(py::dtype::of<T>()).cast<std::string>());
+  constexpr int wanted = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (!py::dtype::of<T>().equal(a.dtype()) || (a.flags() & wanted) != wanted)
+    throw py::type_error(std::string(name) + " must be an aligned C-contiguous array of " +
+                         py::str(py::dtype::of<T>()).cast<std::string>());
   return static_cast<const T*>(a.data());
 }
 template <class T>
@@ -41,7 +43,7 @@ inline std::size_t rows_of(const py::array& a, std::size_t n, const char* name) 
 }
 inline std::size_t groups_of(std::size_t n, std::size_t group) {
   if (group == 0) throw py::value_error("group must be positive");
-  return (n + group - 1) / group;
+  return n / group + (n % group != 0);
 }
 
 // Adds one family of functions to the module.
@@ -51,5 +53,6 @@ void bind_reductions(py::module_& m);
 void bind_random(py::module_& m);
 void bind_rounding(py::module_& m);
 void bind_packing(py::module_& m);
+void bind_codebooks(py::module_& m);
 
 }  // namespace evenbits
