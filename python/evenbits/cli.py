@@ -24,6 +24,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 with one line on stderr, 130 after an interrupt."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without × and ─ is no reason to fail
     try:
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)

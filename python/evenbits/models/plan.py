@@ -47,7 +47,7 @@ def parse_budget(budget: Rate | str) -> Budget:
             unit = prefix.upper() + "i" if binary else prefix.lower() if prefix in "kK" else prefix
             parsed = Budget(size=int(Fraction(number) * _UNITS[unit or "B"]))
         else:
-            parsed = Budget(bits=Fraction(text if isinstance(budget, str) else budget))
+            parsed = Budget(bits=Fraction(text))  # a float as the decimal fraction that it prints as
     except (ValueError, ZeroDivisionError, OverflowError):
         raise ValueError(f"budget is {text!r}; give bits a value, as 2.5, or a file size, as 12MB or 12MiB") from None
     if (parsed.bits or parsed.size or 0) <= 0:
@@ -121,7 +121,7 @@ def make_plan(
     layouts = _Layouts(chosen, maker(method, seed, options or {}))
     if budget is None:
         assert bits is not None
-        layouts.specs(bits)  # raises for rates that the method does not have
+        layouts.make(bits)  # raises for what is no rate
     elif budget.bits is not None:
         values = sum(tensor.size for tensor in chosen.values())
 

@@ -45,7 +45,7 @@ def save_plot(path: Path, trials: Sequence[Trial], full_accuracy: float) -> None
             axes.plot(
                 [trial.bits_per_value for trial in line], [100 * trial.accuracy for trial in line],
                 color=_COLOURS[i % len(_COLOURS)], marker=_MARKS[i % len(_MARKS)], markersize=5, linewidth=1.6,
-                label=method.replace("_", "-"),
+                label=method,
             )  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator([0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 12, 16]))
