@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from evenbits import _core
+
+# The tests also run on emulated processors and with sanitizers.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(params=_core.available_isas())
