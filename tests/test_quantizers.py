@@ -94,7 +94,12 @@ def test_size_is_known_without_the_values(method, options, rng):
 
 @pytest.mark.parametrize("method", METHODS)
 @settings(deadline=None, max_examples=60)
-@given(budget=st.floats(0.05, 20), rows=st.integers(1, 30), d=st.sampled_from([1, 10, 64, 100, 384, 4096]), seed=st.integers(0, 99))
+@given(
+    budget=st.floats(0.05, 20),
+    rows=st.integers(1, 30),
+    d=st.sampled_from([1, 10, 64, 100, 384, 4096]),
+    seed=st.integers(0, 99),
+)
 def test_a_budget_is_never_exceeded(method, budget, rows, d, seed):
     x = np.random.default_rng(seed).standard_normal((rows, d)).astype(np.float32)
     try:
@@ -124,7 +129,11 @@ def test_an_impossible_budget_says_what_is_possible(method):
 @pytest.mark.parametrize("law", ["gaussian", "cubed", "student"])
 def test_near_democratic_has_lloyd_maxs_error_on_every_law(law, bits, expected):
     rng = np.random.default_rng(5)
-    draw = {"gaussian": rng.standard_normal, "cubed": lambda s: rng.standard_normal(s) ** 3, "student": lambda s: rng.standard_t(2, s)}
+    draw = {
+        "gaussian": rng.standard_normal,
+        "cubed": lambda s: rng.standard_normal(s) ** 3,
+        "student": lambda s: rng.standard_t(2, s),
+    }
     x = draw[law]((40, 4096))
     # Student's law has no variance: some of its vectors are nearly one value, which a rotation spreads better than evenly.
     assert 0.9 * expected < nmse(x, quantize(x, bits)) < 1.02 * expected
@@ -136,7 +145,9 @@ def test_fractional_rates_have_the_error_of_two_adjacent_level_counts(bits, expe
     assert nmse(x, quantize(x, bits)) == pytest.approx(expected, rel=0.02)
 
 
-@pytest.mark.parametrize(("redundancy", "bits", "expected"), [(1.25, 2, 0.1435), (1.25, 4, 0.01738), (1.5, 3, 0.06257), (2, 2, 0.1787)])
+@pytest.mark.parametrize(
+    ("redundancy", "bits", "expected"), [(1.25, 2, 0.1435), (1.25, 4, 0.01738), (1.5, 3, 0.06257), (2, 2, 0.1787)]
+)
 def test_democratic_has_the_measured_error(redundancy, bits, expected, rng):
     x = rng.standard_normal((20, 4096)) ** 3
     assert nmse(x, quantize(x, bits, "democratic", redundancy=redundancy)) == pytest.approx(expected, rel=0.03)
@@ -183,7 +194,9 @@ def test_unbiased_codes_average_to_the_vector(method, bits, options):
 def test_least_squares_is_never_worse_than_the_range(method, rng):
     x = rng.standard_normal((30, 96)) ** 3
     for bits in (1, 2, 3):
-        assert nmse(x, quantize(x, bits, method, fit="least_squares")) <= nmse(x, quantize(x, bits, method, fit="range")) * (1 + 1e-6)
+        assert nmse(x, quantize(x, bits, method, fit="least_squares")) <= nmse(x, quantize(x, bits, method, fit="range")) * (
+            1 + 1e-6
+        )
 
 
 def test_the_optimal_range_is_never_worse_than_the_largest(rng):

@@ -21,9 +21,7 @@ def integers(rng, shape, dtype):
 def test_equals_the_reference_bit_for_bit(isa, n, dtype, rng):
     for rows in (1, 3, 17):
         x = rng.standard_normal((rows, n)).astype(dtype) if dtype != np.int32 else integers(rng, (rows, n), dtype)
-        np.testing.assert_array_equal(
-            evenbits.hadamard_transform(x), reference.hadamard_transform(x, base_matrix(base_order(n)))
-        )
+        np.testing.assert_array_equal(evenbits.hadamard_transform(x), reference.hadamard_transform(x, base_matrix(base_order(n))))
 
 
 @pytest.mark.parametrize("n", [1, 2, 12, 64, 96, 1024, 1536])
@@ -42,7 +40,9 @@ def test_is_the_product_with_the_matrix(isa, n, rng):
 
 
 def test_has_the_order_of_sylvester():
-    np.testing.assert_array_equal(evenbits.hadamard_transform(np.eye(4)), [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+    np.testing.assert_array_equal(
+        evenbits.hadamard_transform(np.eye(4)), [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -110,7 +110,14 @@ def test_layouts_and_byte_orders_do_not_matter(rng):
     expected = evenbits.hadamard_transform(x)
     frozen = x.copy()
     frozen.flags.writeable = False
-    for same in (np.asfortranarray(x), x.astype(">f4"), frozen, np.repeat(x, 2, axis=1)[:, ::2], x[::-1][::-1], memoryview(x)):
+    for same in (
+        np.asfortranarray(x),
+        x.astype(">f4"),
+        frozen,
+        np.repeat(x, 2, axis=1)[:, ::2],
+        x[::-1][::-1],
+        memoryview(x),
+    ):
         result = evenbits.hadamard_transform(same)
         np.testing.assert_array_equal(result, expected)
         assert result.dtype.isnative

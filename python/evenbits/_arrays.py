@@ -7,17 +7,18 @@ import os
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from evenbits import _core
 
 Array = NDArray[Any]
 
 
-def as_array(x: ArrayLike | Any, name: str = "x") -> Array:
+def as_array(x: Any, name: str = "x") -> Array:
     """``x`` as a NumPy array, without a copy where its memory allows (``__array__``, buffers, ``__dlpack__``)."""
     if not isinstance(x, np.ndarray) and not hasattr(x, "__array__") and hasattr(x, "__dlpack__"):
-        return np.from_dlpack(x)
+        array: Array = np.from_dlpack(x)
+        return array
     try:
         return np.asarray(x)
     except ValueError as error:  # ragged lists
@@ -29,7 +30,7 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     return dtype.name == "bfloat16"
 
 
-def as_floats(x: ArrayLike | Any, name: str = "x", *, double: bool = True) -> Array:
+def as_floats(x: Any, name: str = "x", *, double: bool = True) -> Array:
     """``x`` as a C-contiguous native array of float32, or of float64 where it is one and ``double`` allows it.
 
     float16, bfloat16, integers of up to 32 bits and booleans become float32. No copy where none is needed.
@@ -38,12 +39,12 @@ def as_floats(x: ArrayLike | Any, name: str = "x", *, double: bool = True) -> Ar
     a = as_array(x, name)
     if a.dtype == np.float64:
         dtype: type[np.floating[Any]] = np.float64 if double else np.float32
-    elif a.dtype.kind in "fiub" and a.dtype.itemsize <= 8 or is_bfloat16(a.dtype):
+    elif (a.dtype.kind in "fiub" and a.dtype.itemsize <= 8) or is_bfloat16(a.dtype):
         dtype = np.float32
     else:
         raise TypeError(f"{name} has dtype {a.dtype}; convert it to float32 or float64")
     with np.errstate(over="ignore"):
-        return np.asarray(a, dtype=dtype, order="C")
+        return np.require(a, dtype, ("C_CONTIGUOUS", "ALIGNED"))
 
 
 def require_finite(x: Array, name: str = "x") -> None:

@@ -151,7 +151,8 @@ def level(a: ArrayLike, x: ArrayLike) -> Array:
     coefficients, vector = np.asarray(a, np.float64), np.asarray(x, np.float64)
     norm = np.sqrt(np.sum(vector * vector, axis=-1))
     peak = np.max(np.abs(coefficients), axis=-1) * math.sqrt(coefficients.shape[-1])
-    return np.divide(peak, norm, out=np.zeros_like(peak), where=norm > 0)
+    ratio: Array = np.divide(peak, norm, out=np.zeros_like(peak), where=norm > 0)
+    return ratio
 
 
 def _embedding_input(

@@ -73,7 +73,7 @@ class Encoded:
         if a.shape != self.shape:
             raise ValueError(f"x has shape {a.shape}; the encoded array has {self.shape}")
         top = float(np.max(np.abs(a), initial=0.0))
-        scale = 2.0 ** -math.frexp(top)[1] if 0 < top and not 1 / NORMAL < top < NORMAL else 1.0
+        scale = 2.0 ** -math.frexp(top)[1] if top > 0 and not 1 / NORMAL < top < NORMAL else 1.0
         a = a * scale
         with np.errstate(over="ignore"):
             norm, residual = np.linalg.norm(a), np.linalg.norm(a - np.asarray(self.decode(), np.float64) * scale)
@@ -139,7 +139,8 @@ def value_dtype(name: str) -> np.dtype[Any]:
         import ml_dtypes
     except ModuleNotFoundError:
         return np.dtype(np.float32)
-    return np.dtype(ml_dtypes.bfloat16)
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return dtype
 
 
 class Meaning:
@@ -200,9 +201,7 @@ class Meaning:
             return y
         if e.kind == "frame":
             return self.frame.synthesise(y)
-        return inverse_randomized_hadamard(
-            y, seed=self.spec.seed, stream=self.spec.stream, rounds=e.rounds, length=self.spec.d
-        )
+        return inverse_randomized_hadamard(y, seed=self.spec.seed, stream=self.spec.stream, rounds=e.rounds, length=self.spec.d)
 
 
 def per_coordinate(groups: Array, group: int, count: int) -> Array:
@@ -252,4 +251,3 @@ def as_matrix(x: Array) -> Array:
     """An array as rows of its last axis; a scalar as one row of one."""
     d = x.shape[-1] if x.ndim else 1
     return x.reshape(math.prod(x.shape[:-1]), d)
-

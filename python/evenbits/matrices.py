@@ -8,7 +8,7 @@ Source: R. E. A. C. Paley, On orthogonal matrices, J. Math. and Phys. 12 (1933).
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ def _digits(value: int, p: int, k: int) -> list[int]:
     return [value // p**i % p for i in range(k)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _field(q: int) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
     """Sums and the quadratic character of the field of q = p^k elements, an element being its digits in base p.
 
@@ -146,7 +146,7 @@ def base_order(n: int, largest: int = LARGEST_BASE) -> int | None:
 
 
 def hadamard_length(n: int, largest: int = CHEAP_BASE) -> int:
-    """The least length >= n with a transform whose base is of order ``largest`` at most: from n = 64 on less than a tenth above n."""
+    """The least length >= n with a base of order ``largest`` at most; from n = 64 on less than a tenth above n."""
     if n < 1:
         raise ValueError(f"n is {n}; it must be positive")
     while base_order(n, largest) is None:
@@ -171,4 +171,6 @@ def unknown_length(n: int) -> str:
         return f"the last axis has length {n}; it must have at least one element"
     above = next(i for i in range(n + 1, 2 * n + 1) if base_order(i))
     below = next(i for i in range(n - 1, 0, -1) if base_order(i))
-    return f"no Hadamard matrix of order {n} is known here; the nearest lengths are {below} and {above}: pad with zeros (pad=True)"
+    return (
+        f"no Hadamard matrix of order {n} is known here; the nearest lengths are {below} and {above}: pad with zeros (pad=True)"
+    )

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evenbits.codebooks import lloyd_max, optimal_step
+from evenbits.codebooks import Law, lloyd_max, optimal_step
 from evenbits.matrices import base_order
 from evenbits.packing import Radix
 
@@ -66,10 +66,11 @@ def levels_of(grid: str, count: int, of: int) -> NDArray[np.float32]:
     lloyd_max_*: the Lloyd-Max levels of the unit-variance law; uniform_*: its best uniform levels (mid_rise).
     """
     i = np.arange(count, dtype=np.float64)
+    law: Law = "laplacian" if grid.endswith("_laplacian") else "gaussian"
     if grid.startswith("lloyd_max_"):
-        table = lloyd_max(count, grid[len("lloyd_max_") :])
+        table = lloyd_max(count, law)
     elif grid.startswith("uniform_"):
-        table = (i - (count - 1) / 2) * optimal_step(count, grid[len("uniform_") :])
+        table = (i - (count - 1) / 2) * optimal_step(count, law)
     elif grid == "mid_rise":
         table = (i - (count - 1) / 2) * of / count
     elif grid == "end_point":
@@ -134,9 +135,12 @@ class Spec:
 
     def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """dtype and shape of every plane."""
-        groups = (1, 1) if self.group == 0 else (self.rows, -(-self.kept // self.group))
+        groups: tuple[int, ...] = (1, 1) if self.group == 0 else (self.rows, -(-self.kept // self.group))
         stored = "uint16" if self.scale_dtype == "bfloat16" else self.scale_dtype
-        planes = {"codes": ("uint8", (self.rows, self.codes.row_bytes(self.kept))), "scales": (stored, groups)}
+        planes: dict[str, tuple[str, tuple[int, ...]]] = {
+            "codes": ("uint8", (self.rows, self.codes.row_bytes(self.kept))),
+            "scales": (stored, groups),
+        }
         if self.grid == "affine":
             planes["zeros"] = ("uint8" if self.top <= 256 else "uint16", groups)
         if self.grid == "table":

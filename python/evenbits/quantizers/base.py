@@ -26,7 +26,9 @@ def rational(bits: Any, name: str = "bits") -> Fraction:
         raise TypeError(f"{name} is {bits!r}; it must be a number above 0, at most {MOST_BITS}")
     if not 0 < bits <= MOST_BITS:
         raise ValueError(f"{name} is {bits}; it must be above 0 and at most {MOST_BITS}")
-    return Fraction(repr(float(bits))) if isinstance(bits, (float, np.floating)) else Fraction(int(bits) if isinstance(bits, np.integer) else bits)
+    if isinstance(bits, (float, np.floating)):
+        return Fraction(repr(float(bits)))
+    return bits if isinstance(bits, Fraction) else Fraction(int(bits))
 
 
 def code_layout(rate: Fraction, length: int) -> tuple[Radix, int]:

@@ -10,6 +10,7 @@ from evenbits.quantizers.base import Quantizer, choice
 from evenbits.quantizers.uniform import group_of
 from evenbits.spec import Spec
 
+
 class LloydMax(Quantizer):
     """Levels of least squared error for the law of the values as they are, no rotation. Up to 8 bits.
 

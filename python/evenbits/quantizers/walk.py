@@ -199,7 +199,14 @@ class Walk:
         return codes
 
     def _round_to(
-        self, y: Array, count: int, levels: Array, inverse: Array, zero: Array | None, first: int, group: int | None = None
+        self,
+        y: Array,
+        count: int,
+        levels: Array,
+        inverse: Array,
+        zero: Array | None,
+        first: int,
+        group: int | None = None,
     ) -> Array:
         """Codes of one level count; inverse and zero have an entry a group of the rows."""
         spec, group = self.spec, min(group or self.group, y.shape[1])
@@ -272,7 +279,8 @@ def peak_exponent(peak: Array) -> Array | None:
 
 def clipped(scale: Array, errors: Array) -> Array:
     """The scale at the clipping level of least error; of equal errors the widest."""
-    return scale * ((CLIPS - errors[..., ::-1].argmin(axis=-1)) / CLIPS)
+    best: Array = CLIPS - errors[..., ::-1].argmin(axis=-1)
+    return scale * (best / CLIPS)
 
 
 def dot(x: Array, y: Array, group: int) -> Array:
@@ -285,7 +293,8 @@ def dot(x: Array, y: Array, group: int) -> Array:
 
 def reciprocal(scale: Array) -> Array:
     """1 / scale, or 0 where the scale is too small to matter."""
-    return np.divide(1.0, scale, out=np.zeros_like(scale), where=scale >= TINY)
+    inverse: Array = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale >= TINY)
+    return inverse
 
 
 def in_order(rows: Array) -> Array:

@@ -15,7 +15,7 @@ def kashin(x: Array, base: Array, signs: Array, iterations: int, eta: float, del
     """Lyubarskii and Vershynin's iteration in float32, a row at a time; x and signs are 0 off the frame's support."""
     f32 = np.float32
     n = x.shape[-1]
-    scale = f32(1 / np.sqrt(float(n)))
+    scale = float(f32(1 / np.sqrt(float(n))))
     out = np.zeros_like(x)
     for row, a in zip(x.reshape(-1, n), out.reshape(-1, n), strict=True):
         limit = f32(np.sqrt(dot(row, row) / (float(f32(delta)) * n)))

@@ -19,7 +19,9 @@ def sylvester(x: Array) -> Array:
     return y
 
 
-def hadamard_transform(x: Array, base: Array, scale: float = 1.0, before: Array | None = None, after: Array | None = None) -> Array:
+def hadamard_transform(
+    x: Array, base: Array, scale: float = 1.0, before: Array | None = None, after: Array | None = None
+) -> Array:
     """scale * after o (H (before o x)) with H = base (x) Sylvester; sums over the base in ascending order."""
     x = np.asarray(x)
     m, n = len(base), x.shape[-1]

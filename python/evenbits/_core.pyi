@@ -1,0 +1,66 @@
+# The kernels. They check memory and nothing else: call the functions of the package instead.
+from typing import Any
+
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+
+__version__: str
+_api: Any
+
+def isa() -> str: ...
+def use_isa(isa: str) -> None: ...
+def available_isas() -> list[str]: ...
+def hadamard(
+    x: _Array, out: _Array, base: _Array, before: _Array | None, after: _Array | None, scale: float, workers: int
+) -> None: ...
+def kashin(
+    x: _Array,
+    out: _Array,
+    base: _Array,
+    signs: _Array,
+    iterations: int,
+    eta: float,
+    delta: float,
+    closing: bool,
+    workers: int,
+) -> None: ...
+def dot(x: _Array, y: _Array, n: int, group: int, out: _Array, workers: int) -> None: ...
+def extremes(x: _Array, n: int, group: int, least: _Array, greatest: _Array, workers: int) -> None: ...
+def first_nonfinite(x: _Array) -> int: ...
+def random_words(seed: int, stream: int, first: int, out: _Array) -> None: ...
+def round_nearest(
+    x: _Array, n: int, group: int, scale: _Array, zero: _Array, top: int, codes: _Array, workers: int
+) -> None: ...
+def round_stochastic(
+    x: _Array,
+    n: int,
+    group: int,
+    scale: _Array,
+    zero: _Array,
+    top: int,
+    seed: int,
+    stream: int,
+    first: int,
+    codes: _Array,
+    workers: int,
+) -> None: ...
+def round_bfloat16(x: _Array, seed: int, stream: int, first: int, out: _Array, workers: int) -> None: ...
+def round_float16(x: _Array, seed: int, stream: int, first: int, out: _Array, workers: int) -> None: ...
+def round_error(
+    x: _Array, n: int, group: int, scale: _Array, zero: _Array, step: _Array, top: int, errors: _Array, workers: int
+) -> None: ...
+def nearest_level(
+    x: _Array, n: int, group: int, scale: _Array, thresholds: _Array, codes: _Array, workers: int
+) -> None: ...
+def dequantize(
+    codes: _Array, n: int, group: int, table: _Array, scale: _Array, zero: _Array | None, y: _Array, workers: int
+) -> None: ...
+def pack(codes: _Array, n: int, bits: int, packed: _Array, workers: int) -> None: ...
+def unpack(packed: _Array, n: int, bits: int, codes: _Array, workers: int) -> None: ...
+def pack_radix(
+    codes: _Array, n: int, levels: int, upper: int, per: int, bits: int, packed: _Array, workers: int
+) -> None: ...
+def unpack_radix(
+    packed: _Array, n: int, levels: int, upper: int, per: int, bits: int, codes: _Array, workers: int
+) -> None: ...

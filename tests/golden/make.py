@@ -1,0 +1,44 @@
+"""Writes the golden files of format version 1: python tests/golden/make.py. Files that are there are never overwritten.
+
+Every file holds encoded arrays and, under the same name with ``:decoded`` behind it, what they decode to. Later versions
+of evenbits must decode them to the same bytes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import evenbits
+
+HERE = Path(__file__).parent
+CASES = {
+    "uniform": [{}, {"range": "min_max", "per": 16}, {"range": "optimal", "per": "tensor"}, {"rounding": "stochastic"}],
+    "lloyd_max": [{}, {"law": "laplacian", "scale_dtype": "bfloat16"}, {"law": "empirical", "per": 16}],
+    "near_democratic": [
+        {},
+        {"fit": "unbiased", "rounds": 2, "stream": 7},
+        {"levels": "uniform", "scale_dtype": "float16"},
+    ],
+    "democratic": [{}, {"redundancy": 2, "grid": "end_point"}, {"rounding": "stochastic", "stream": 3}],
+}
+
+
+def arrays(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
+    """The arrays of one file: some sizes are awkward, so that tails and padding are in it."""
+    out: dict[str, evenbits.Encoded | np.ndarray] = {}
+    for i, options in enumerate(CASES[method]):
+        for bits in (0.5, 1, 1.5, 3, 4, 5.25, 8):
+            if bits < 1 and isinstance(options.get("per"), int):
+                continue
+            x = np.random.default_rng(i).standard_normal((3, 50)).astype(np.float32) ** 3
+            encoded = evenbits.quantize(x, bits, method, seed=2**63 + i, **options)
+            out[f"{i}-{bits:g}"] = encoded
+            out[f"{i}-{bits:g}:decoded"] = evenbits.decode(encoded)
+    return out
+
+
+if __name__ == "__main__":
+    for method in CASES:
+        path = HERE / f"v1-{method}.safetensors"
+        if not path.exists():
+            evenbits.save(path, arrays(method))
