@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,14 @@ from evenbits.models.read import open_model
 from evenbits.models.report import Report, Row
 from evenbits.quantizers.base import Quantizer
 
+SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".bin")
 Progress = Callable[[int, int, str], None]
 
 
 def default_output(path: Path) -> str:
     """``model.evenbits.safetensors`` beside ``model.safetensors``."""
-    return str(FilePath(path).with_suffix(".evenbits.safetensors"))
+    stem, suffix = os.path.splitext(os.fspath(path))
+    return f"{stem if suffix in SUFFIXES else os.fspath(path)}.evenbits.safetensors"
 
 
 def quantize_model(
@@ -49,8 +50,8 @@ def quantize_model(
     """
     if bits is not None and budget is not None:
         raise ValueError("bits and budget are both given; give one")
-    output = default_output(path) if output is None else output
     model = open_model(path)
+    output = default_output(path) if output is None else output
     if container.KEY in model.metadata:
         raise ValueError(f"{model.path} is quantized already; quantize the original, or decode it first")
     _check_output(output, path, overwrite)
