@@ -162,7 +162,7 @@ def test_democratic_obeys_its_bound(redundancy, bits, rng):
     k = evenbits.embedding.level(a, x)
     error = np.linalg.norm(x - decode(quantize(x, bits, "democratic", redundancy=redundancy, fit="range")), axis=1)
     n = a.shape[1]
-    levels = quantize(x, bits, "democratic", redundancy=redundancy).spec["codes"]["levels"]
+    levels = quantize(x, bits, "democratic", redundancy=redundancy).spec["codes"][0]
     assert (error <= k / levels * np.linalg.norm(x, axis=1) * 1.001).all()
     assert levels >= math.floor(2 ** (bits * 1000 / n) * 0.999)
 

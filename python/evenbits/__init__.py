@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evenbits._build import get_include
 from evenbits._core import __version__
-from evenbits.codebooks import dequantize, kmeans, lloyd_max, nearest_level
+from evenbits.codebooks import dequantize, kmeans, lloyd_max, nearest_level, optimal_step
 from evenbits.container import load, save, verify
 from evenbits.embedding import democratic_embedding, democratic_inverse
 from evenbits.encoded import Encoded, EncodedError, decode
@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "methods",
     "nearest_level",
+    "optimal_step",
     "pack",
     "pack_radix",
     "quantize",

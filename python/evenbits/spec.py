@@ -6,12 +6,14 @@
 | method, bits | who chose the codes, and the rate asked for, "p/q" bits a code; for people, not for decoding |
 | shape, dtype | of the array: rows are its leading axes, d its last (1 row and d = 1 for a scalar) |
 | embedding | absent, or {"kind": "hadamard" or "frame", "length": n, "rounds": r}: the row is y = R x or a with S a = x |
-| seed, stream | of the embedding and of the kept coordinates; absent if nothing is drawn |
+| seed, stream | of the embedding and of the kept coordinates |
 | kept | absent, or k: only k coordinates a row, drawn at random, have a code, the others are 0 |
-| codes | {"levels": M, "upper": u, "per": p, "bits": w}: blocks of p digits in w bits, LSB first (see ``packing.Radix``) |
+| codes | [M, u, p, w]: blocks of p digits in w bits, LSB first, u of them with M + 1 levels (see ``packing.Radix``) |
 | grid | what a code means, see ``levels_of`` |
 | scales | {"dtype": ..., "per": "tensor", "row" or a number of coordinates} |
 
+A key that is absent has its default: rounds 1, seed 0, stream 0, scales {"dtype": "float32", "per": "row"}; the spec counts
+as side information, so it is short.
 Planes: ``codes`` uint8 (rows, bytes a row, padded to 4); ``scales`` (rows, groups), or (1, 1) for the tensor; ``zeros`` of
 the same shape, uint8 or uint16, for grid "affine"; ``levels`` float32 for grid "table".
 A coordinate is y = (level[code] - zero) * scale, zero being 0 where there is no plane of that name.
@@ -161,19 +163,18 @@ class Spec:
             "shape": list(self.shape),
             "dtype": self.dtype,
             "grid": self.grid,
-            "codes": {"levels": r.levels, "upper": r.upper, "per": r.per, "bits": r.bits},
-            "scales": {
-                "dtype": self.scale_dtype,
-                "per": "tensor" if self.group == 0 else "row" if self.group >= self.kept else self.group,
-            },
+            "codes": [r.levels, r.upper, r.per, r.bits],
         }
+        per = "tensor" if self.group == 0 else "row" if self.group >= self.kept else self.group
+        if (self.scale_dtype, per) != ("float32", "row"):
+            spec["scales"] = {"dtype": self.scale_dtype, "per": per}
         if self.embedding:
             e = self.embedding
-            spec["embedding"] = {"kind": e.kind, "length": e.length, "rounds": e.rounds}
+            spec["embedding"] = {"kind": e.kind, "length": e.length, **({"rounds": e.rounds} if e.rounds > 1 else {})}
         if self.kept < self.length:
             spec["kept"] = self.kept
         if self.draws:
-            spec["seed"], spec["stream"] = self.seed, self.stream
+            spec |= {key: value for key, value in (("seed", self.seed), ("stream", self.stream)) if value}
         return spec
 
     @classmethod
@@ -190,25 +191,18 @@ class Spec:
         if "embedding" in spec:
             e = _Reader(top.take("embedding"), "spec.embedding")
             kind = e.choice("kind", ("hadamard", "frame"))
-            embedding = Embedding(kind, e.integer("length", max(d, 1), 2**40), e.integer("rounds", 1, 64))
+            embedding = Embedding(kind, e.integer("length", max(d, 1), 2**40), e.integer("rounds", 1, 64, 1))
             e.finish()
             if base_order(embedding.length) is None or (kind == "frame" and embedding.rounds != 1):
                 raise EncodedError(f"spec.embedding.length is {embedding.length}; no transform has that length")
         length = embedding.length if embedding else d
         kept = top.integer("kept", 1, length) if "kept" in spec else length
         draws = embedding is not None or kept < length
-        seed = top.integer("seed", 0, 2**64 - 1) if draws else 0
-        stream = top.integer("stream", 0, KEPT - 1) if draws else 0
-        r = _Reader(top.take("codes"), "spec.codes")
-        try:
-            codes = Radix(*(r.integer(key, 0, 65536) for key in ("levels", "upper", "per", "bits")))
-        except EncodedError:
-            raise
-        except ValueError as error:
-            raise EncodedError(f"spec.codes: {error}") from None
-        r.finish()
+        seed = top.integer("seed", 0, 2**64 - 1, 0) if draws else 0
+        stream = top.integer("stream", 0, KEPT - 1, 0) if draws else 0
+        codes = top.radix("codes")
         grid = top.choice("grid", GRIDS)
-        s = _Reader(top.take("scales"), "spec.scales")
+        s = _Reader(top.take("scales") if "scales" in spec else {"dtype": "float32", "per": "row"}, "spec.scales")
         scale_dtype = s.choice("dtype", tuple(SCALE_DTYPES))
         per = s.take("per")
         s.finish()
@@ -253,8 +247,8 @@ class _Reader:
         if self.rest:
             raise EncodedError(f"{self.where}.{min(map(str, self.rest))} is unknown to this version of evenbits")
 
-    def integer(self, key: str, low: int, high: int) -> int:
-        value = self.take(key)
+    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        value = self.take(key) if default is None else self.rest.pop(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise EncodedError(f"{self.where}.{key} is {value!r}; it must be an integer from {low} to {high}")
         return value
@@ -277,6 +271,15 @@ class _Reader:
             return Fraction(value)
         except (ValueError, ZeroDivisionError):
             raise EncodedError(f"{self.where}.{key} is {value!r}; it must be a fraction such as '5/2'") from None
+
+    def radix(self, key: str) -> Radix:
+        value = self.take(key)
+        if not isinstance(value, list) or len(value) != 4 or any(type(n) is not int for n in value):
+            raise EncodedError(f"{self.where}.{key} is {value!r}; it must be four integers")
+        try:
+            return Radix(*value)
+        except ValueError as error:
+            raise EncodedError(f"{self.where}.{key}: {error}") from None
 
     def shape(self, key: str) -> tuple[int, ...]:
         value = self.take(key)

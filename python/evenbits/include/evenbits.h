@@ -83,7 +83,8 @@ typedef struct evenbits_api {
   /* codes = the number of thresholds t with t <= x * scale; thresholds ascend, 0 to 255 of them. */
   void (*nearest_level_f32)(const float* x, size_t rows, size_t n, size_t group, const float* scale,
                             const float* thresholds, size_t count, uint8_t* codes);
-  /* y = (table[code] - zero) * scale; zero may be null and then is not subtracted. Codes index the table unchecked. */
+  /* y = (table[code] - zero) * scale; zero may be null and then is not subtracted. The table has 256 entries for bytes,
+   * 65536 for u16: one for whatever a code can be. */
   void (*dequantize_u8)(const uint8_t* codes, size_t rows, size_t n, size_t group, const float* table, const float* scale,
                         const float* zero, float* y);
   void (*dequantize_u16)(const uint16_t* codes, size_t rows, size_t n, size_t group, const float* table,
