@@ -9,14 +9,6 @@ from evenbits.codebooks import dequantize, kmeans, lloyd_max, nearest_level, thr
 N = 1 << 20
 
 
-@pytest.fixture(params=_core.available_isas())
-def isa(request):
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
-
-
 @pytest.fixture
 def x():
     return np.random.default_rng(0).standard_normal(N, dtype=np.float32)

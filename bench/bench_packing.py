@@ -9,14 +9,6 @@ from evenbits.packing import Radix, pack, pack_radix, radix_block, row_bytes, un
 N = 1 << 20
 
 
-@pytest.fixture(params=_core.available_isas())
-def isa(request):
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
-
-
 def codes_of(levels, rng=np.random.default_rng(0)):  # noqa: B008  the same numbers for all
     return rng.integers(0, levels, N, np.uint8 if levels <= 256 else np.uint16)
 

@@ -1,0 +1,38 @@
+"""Hadamard transforms and Kashin embeddings against NumPy: ``pytest bench/bench_hadamard.py``."""
+
+import numpy as np
+import pytest
+
+import evenbits
+from evenbits.matrices import base_matrix, base_order
+from evenbits.reference import transforms as reference
+
+ELEMENTS = 1 << 16  # 256 KiB: in the second cache
+
+
+@pytest.mark.parametrize("n", [64, 256, 768, 1024, 4096, 8192])
+def test_rows(benchmark, n, isa):
+    benchmark.group = f"rows of {n}"
+    x = np.random.default_rng(0).standard_normal((ELEMENTS // n, n), dtype=np.float32)
+    benchmark(evenbits.hadamard_transform, x, n**-0.5, out=np.empty_like(x))
+
+
+@pytest.mark.parametrize("n", [64, 256, 768, 1024, 4096, 8192])
+def test_rows_in_numpy(benchmark, n):
+    benchmark.group = f"rows of {n}"
+    x = np.random.default_rng(0).standard_normal((ELEMENTS // n, n), dtype=np.float32)
+    benchmark(reference.hadamard_transform, x, base_matrix(base_order(n)), n**-0.5)
+
+
+@pytest.mark.parametrize("k", [16, 20, 24])
+def test_one_vector(benchmark, k, isa):
+    benchmark.group = f"one vector of 2^{k}"
+    x = np.random.default_rng(0).standard_normal(1 << k, dtype=np.float32)
+    benchmark(evenbits.hadamard_transform, x, 2 ** (-k / 2), out=x)
+
+
+@pytest.mark.parametrize("iterations", [3, 16])
+def test_kashin(benchmark, iterations, isa):
+    benchmark.group = f"Kashin embedding, redundancy 2, {iterations} iterations"
+    x = np.random.default_rng(0).standard_normal((64, 1024), dtype=np.float32)
+    benchmark(evenbits.democratic_embedding, x, redundancy=2, seed=0, iterations=iterations)
