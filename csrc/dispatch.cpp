@@ -8,9 +8,15 @@
 namespace evenbits {
 
 #if defined(__x86_64__)
-namespace sse2 { extern const evenbits_api table; }
-namespace avx2 { extern const evenbits_api table; }
-namespace avx512 { extern const evenbits_api table; }
+namespace sse2 {
+extern const evenbits_api table;
+}
+namespace avx2 {
+extern const evenbits_api table;
+}
+namespace avx512 {
+extern const evenbits_api table;
+}
 
 static std::vector<const evenbits_api*> detect() {
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
@@ -23,7 +29,9 @@ static std::vector<const evenbits_api*> detect() {
   return found;
 }
 #elif defined(__aarch64__)
-namespace neon { extern const evenbits_api table; }
+namespace neon {
+extern const evenbits_api table;
+}
 
 static std::vector<const evenbits_api*> detect() { return {&neon::table}; }
 #endif

@@ -36,9 +36,9 @@ template <class T>
 inline constexpr std::size_t kLanes = kBytes / sizeof(T);
 // The integer type of T's size: what comparisons give and shuffles take.
 template <class T>
-using Int = std::conditional_t<sizeof(T) == 8, std::int64_t,
-                               std::conditional_t<sizeof(T) == 4, std::int32_t,
-                                                  std::conditional_t<sizeof(T) == 2, std::int16_t, std::int8_t>>>;
+using Int = std::conditional_t<
+    sizeof(T) == 8, std::int64_t,
+    std::conditional_t<sizeof(T) == 4, std::int32_t, std::conditional_t<sizeof(T) == 2, std::int16_t, std::int8_t>>>;
 
 template <class T>
 EVENBITS_INLINE Vec<T> load(const T* p) {
@@ -63,7 +63,8 @@ EVENBITS_INLINE V shuffle(V a, V b, std::index_sequence<I...>, Lane lane) {
   return __builtin_shuffle(a, b, M{decltype(M{}[0] + 0)(lane(I))...});
 #endif
 }
-#define EVENBITS_ALL_LANES(T) std::make_index_sequence<kLanes<T>>{}
+#define EVENBITS_ALL_LANES(T) \
+  std::make_index_sequence<kLanes<T>> {}
 
 // Lane i takes the value of lane i ^ H.
 template <std::size_t H, class T>
@@ -182,7 +183,8 @@ EVENBITS_INLINE Vec<std::uint64_t> load_words(const std::uint8_t* p, std::size_t
   const auto place = byte + ((Vec<std::uint8_t>)(byte > 7) & std::uint8_t(stride - 8));
 #if defined(__AVX512F__)
   const auto half = [=](std::size_t i) { return _mm256_inserti128_si256(_mm256_castsi128_si256(piece(i)), piece(i + 1), 1); };
-  v = (Vec<std::uint64_t>)_mm512_shuffle_epi8(_mm512_maskz_inserti64x4(0xff, _mm512_zextsi256_si512(half(0)), half(2), 1), (__m512i)place);
+  v = (Vec<std::uint64_t>)_mm512_shuffle_epi8(_mm512_maskz_inserti64x4(0xff, _mm512_zextsi256_si512(half(0)), half(2), 1),
+                                              (__m512i)place);
 #else
   const __m256i pieces = _mm256_inserti128_si256(_mm256_castsi128_si256(piece(0)), piece(1), 1);
   v = (Vec<std::uint64_t>)_mm256_shuffle_epi8(pieces, (__m256i)place);

@@ -85,6 +85,16 @@ def test_bytes_do_not_depend_on_instruction_set_workers_or_chunks(method, option
 
 
 @every_variant
+def test_short_rows_take_every_rate(method, options, rng):
+    for d in (1, 2, 3, 5):
+        for bits in (1, 1.0625, 1.5, 2.6, 3.99, 7.5):
+            x = rng.standard_normal((3, d))
+            e = methods()[method](bits, **options).encode(x)
+            assert e.nbytes == methods()[method](bits, **options).nbytes(x.shape, "float64")
+            assert np.isfinite(decode(e)).all()
+
+
+@every_variant
 def test_size_is_known_without_the_values(method, options, rng):
     for bits in (1, 1.7, 4):
         for shape in ((7, 100), (3, 5, 48), (64,)):

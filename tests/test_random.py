@@ -146,7 +146,7 @@ def test_a_subset_is_at_most_the_whole():
 
 @pytest.mark.parametrize("out", [np.zeros(4, np.int32), np.zeros(8, np.uint32)[::2], np.zeros(4, ">u4")])
 def test_the_core_refuses_other_memory(out):
-    with pytest.raises(TypeError, match="out must be a C-contiguous array of uint32"):
+    with pytest.raises(TypeError, match="out must be an aligned C-contiguous array of uint32"):
         _core.random_words(0, 0, 0, out)
 
 

@@ -34,11 +34,13 @@ inline std::size_t size(const py::array& a) { return static_cast<std::size_t>(a.
 // Throws unless `a` has exactly `count` elements.
 inline void require_size(const py::array& a, std::size_t count, const char* name) {
   if (size(a) != count)
-    throw py::value_error(std::string(name) + " must have " + std::to_string(count) + " elements, not " + std::to_string(size(a)));
+    throw py::value_error(std::string(name) + " must have " + std::to_string(count) + " elements, not " +
+                          std::to_string(size(a)));
 }
 // The rows of an array whose last axis has n elements; 0 if it is empty.
 inline std::size_t rows_of(const py::array& a, std::size_t n, const char* name) {
-  if (n == 0 || size(a) % n) throw py::value_error(std::string(name) + " is not made of rows of " + std::to_string(n) + " elements");
+  if (n == 0 || size(a) % n)
+    throw py::value_error(std::string(name) + " is not made of rows of " + std::to_string(n) + " elements");
   return size(a) / n;
 }
 inline std::size_t groups_of(std::size_t n, std::size_t group) {

@@ -2,8 +2,8 @@
 
 namespace evenbits {
 
-static void kashin(const py::array& x, py::array out, const py::array& base, const py::array& signs, std::uint32_t iterations, float eta,
-                   float delta, bool closing, std::size_t workers) {
+static void kashin(const py::array& x, py::array out, const py::array& base, const py::array& signs, std::uint32_t iterations,
+                   float eta, float delta, bool closing, std::size_t workers) {
   const float* in = elements<float>(x, "x");
   float* a = elements<float>(out, "out");
   require_size(out, size(x), "out");

@@ -15,7 +15,8 @@ static void dot(const py::array& x, const py::array& y, std::size_t n, std::size
   });
 }
 
-static void extremes(const py::array& x, std::size_t n, std::size_t group, py::array least, py::array greatest, std::size_t workers) {
+static void extremes(const py::array& x, std::size_t n, std::size_t group, py::array least, py::array greatest,
+                     std::size_t workers) {
   const float* a = elements<float>(x, "x");
   const std::size_t rows = rows_of(x, n, "x"), groups = groups_of(n, group);
   require_size(least, rows * groups, "least"), require_size(greatest, rows * groups, "greatest");

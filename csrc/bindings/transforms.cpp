@@ -15,8 +15,8 @@ static const T* optional_elements(const py::object& a, std::size_t n, const char
 }
 
 template <class T, class Transform>
-static void transform(const py::array& x, py::array& out, const py::array& base, const py::object& before, const py::object& after,
-                      T scale, std::size_t workers, Transform kernel) {
+static void transform(const py::array& x, py::array& out, const py::array& base, const py::object& before,
+                      const py::object& after, T scale, std::size_t workers, Transform kernel) {
   const T* in = elements<T>(x, "x");
   T* y = elements<T>(out, "out");
   require_size(out, size(x), "out");
@@ -24,9 +24,8 @@ static void transform(const py::array& x, py::array& out, const py::array& base,
   const evenbits_hadamard h = matrix_of(n, base);
   const T *b = optional_elements<T>(before, n, "before"), *a = optional_elements<T>(after, n, "after");
   py::gil_scoped_release unlocked;
-  parallel_rows(rows, n, workers, [&](std::size_t begin, std::size_t end) {
-    kernel(in + begin * n, y + begin * n, end - begin, &h, b, a, scale);
-  });
+  parallel_rows(rows, n, workers,
+                [&](std::size_t begin, std::size_t end) { kernel(in + begin * n, y + begin * n, end - begin, &h, b, a, scale); });
 }
 
 static void hadamard(const py::array& x, py::array out, const py::array& base, const py::object& before, const py::object& after,

@@ -14,10 +14,8 @@ EVENBITS_INLINE Vec<T> alternating(std::index_sequence<I...>) {
 // Lanes a distance H apart become (a + b, a - b); then distances 2H, 4H, ... below `end`.
 template <std::size_t H, std::size_t End, class T>
 EVENBITS_INLINE Vec<T> within(Vec<T> v) {
-  if constexpr (H >= End)
-    return v;
-  else
-    return within<2 * H, End, T>(mul_add(v, alternating<T, H>(EVENBITS_ALL_LANES(T)), swap_lanes<H, T>(v)));
+  if constexpr (H >= End) return v;
+  else return within<2 * H, End, T>(mul_add(v, alternating<T, H>(EVENBITS_ALL_LANES(T)), swap_lanes<H, T>(v)));
 }
 
 // R registers as a binary tree. Not an array: GCC keeps an array of registers in memory.
@@ -32,44 +30,33 @@ struct Block<T, 1> {
 
 template <class T, std::size_t R>
 EVENBITS_INLINE Block<T, R> operator+(Block<T, R> a, Block<T, R> b) {
-  if constexpr (R == 1)
-    return {a.v + b.v};
-  else
-    return {a.lo + b.lo, a.hi + b.hi};
+  if constexpr (R == 1) return {a.v + b.v};
+  else return {a.lo + b.lo, a.hi + b.hi};
 }
 template <class T, std::size_t R>
 EVENBITS_INLINE Block<T, R> operator-(Block<T, R> a, Block<T, R> b) {
-  if constexpr (R == 1)
-    return {a.v - b.v};
-  else
-    return {a.lo - b.lo, a.hi - b.hi};
+  if constexpr (R == 1) return {a.v - b.v};
+  else return {a.lo - b.lo, a.hi - b.hi};
 }
 template <class T, std::size_t R>
 EVENBITS_INLINE Block<T, R> read(const T* x, std::size_t stride) {
-  if constexpr (R == 1)
-    return {load(x)};
-  else
-    return {read<T, R / 2>(x, stride), read<T, R / 2>(x + R / 2 * stride, stride)};
+  if constexpr (R == 1) return {load(x)};
+  else return {read<T, R / 2>(x, stride), read<T, R / 2>(x + R / 2 * stride, stride)};
 }
 template <class T, std::size_t R>
 EVENBITS_INLINE void write(T* x, std::size_t stride, Block<T, R> b) {
-  if constexpr (R == 1)
-    store(x, b.v);
-  else
-    write(x, stride, b.lo), write(x + R / 2 * stride, stride, b.hi);
+  if constexpr (R == 1) store(x, b.v);
+  else write(x, stride, b.lo), write(x + R / 2 * stride, stride, b.hi);
 }
 template <class T, std::size_t R>
 EVENBITS_INLINE Block<T, R> within_each(Block<T, R> b) {
-  if constexpr (R == 1)
-    return {within<1, kLanes<T>, T>(b.v)};
-  else
-    return {within_each(b.lo), within_each(b.hi)};
+  if constexpr (R == 1) return {within<1, kLanes<T>, T>(b.v)};
+  else return {within_each(b.lo), within_each(b.hi)};
 }
 // S(2R) = [[S, S], [S, -S]].
 template <class T, std::size_t R>
 EVENBITS_INLINE Block<T, R> across(Block<T, R> b) {
-  if constexpr (R == 1)
-    return b;
+  if constexpr (R == 1) return b;
   else {
     const auto lo = across(b.lo), hi = across(b.hi);
     return {lo + hi, lo - hi};
@@ -127,9 +114,12 @@ EVENBITS_INLINE void sylvester(T* x, std::size_t rows, std::size_t n) {
   constexpr std::size_t lanes = kLanes<T>;
   if (n == 1) return;
   if (n < lanes) switch (n) {
-      case 2: return short_rows<T, 2>(x, rows * n);
-      case 4: return short_rows<T, 4>(x, rows * n);
-      default: return short_rows<T, 8>(x, rows * n);
+      case 2:
+        return short_rows<T, 2>(x, rows * n);
+      case 4:
+        return short_rows<T, 4>(x, rows * n);
+      default:
+        return short_rows<T, 8>(x, rows * n);
     }
   if (n == lanes) return base_blocks<T, 1>(x, rows * n);
   if (n == 2 * lanes) return base_blocks<T, 2>(x, rows * n);
@@ -194,8 +184,7 @@ EVENBITS_INLINE void hadamard(const T* x, T* y, std::size_t rows, const evenbits
     T* out = y + row * n;
     if (before)
       for (std::size_t i = 0; i < count; ++i) multiply(in + i * n, before, out + i * n, n);
-    else if (in != out)
-      std::memcpy(out, in, count * n * sizeof(T));
+    else if (in != out) std::memcpy(out, in, count * n * sizeof(T));
     sylvester(out, count * h->m, block);
     if (h->m > 1)
       for (std::size_t i = 0; i < count; ++i) combine(out + i * n, block, h->m, h->base);
@@ -205,8 +194,8 @@ EVENBITS_INLINE void hadamard(const T* x, T* y, std::size_t rows, const evenbits
   }
 }
 
-void hadamard_f32(const float* x, float* y, std::size_t rows, const evenbits_hadamard* h, const float* before,
-                  const float* after, float scale) {
+void hadamard_f32(const float* x, float* y, std::size_t rows, const evenbits_hadamard* h, const float* before, const float* after,
+                  float scale) {
   hadamard(x, y, rows, h, before, after, scale);
 }
 void hadamard_f64(const double* x, double* y, std::size_t rows, const evenbits_hadamard* h, const double* before,

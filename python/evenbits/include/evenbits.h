@@ -43,8 +43,8 @@ typedef struct evenbits_api {
 
   /* y = scale * after o (H (before o x)), row by row; o is the product of elements. y may be x; otherwise they do not
    * overlap. before and after hold n factors each, or are null. The integer kernel wraps around at 32 bits. */
-  void (*hadamard_f32)(const float* x, float* y, size_t rows, const evenbits_hadamard* h, const float* before,
-                       const float* after, float scale);
+  void (*hadamard_f32)(const float* x, float* y, size_t rows, const evenbits_hadamard* h, const float* before, const float* after,
+                       float scale);
   void (*hadamard_f64)(const double* x, double* y, size_t rows, const evenbits_hadamard* h, const double* before,
                        const double* after, double scale);
   void (*hadamard_i32)(const int32_t* x, int32_t* y, size_t rows, const evenbits_hadamard* h);
@@ -56,22 +56,22 @@ typedef struct evenbits_api {
   /* codes = x * scale + zero, clamped to [0, top], rounded to the nearest integer, ties to even. */
   void (*round_nearest_f32_u8)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
                                uint32_t top, uint8_t* codes);
-  void (*round_nearest_f32_u16)(const float* x, size_t rows, size_t n, size_t group, const float* scale,
-                                const float* zero, uint32_t top, uint16_t* codes);
-  void (*round_nearest_f64_u8)(const double* x, size_t rows, size_t n, size_t group, const double* scale,
-                               const double* zero, uint32_t top, uint8_t* codes);
-  void (*round_nearest_f64_u16)(const double* x, size_t rows, size_t n, size_t group, const double* scale,
-                                const double* zero, uint32_t top, uint16_t* codes);
+  void (*round_nearest_f32_u16)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                                uint32_t top, uint16_t* codes);
+  void (*round_nearest_f64_u8)(const double* x, size_t rows, size_t n, size_t group, const double* scale, const double* zero,
+                               uint32_t top, uint8_t* codes);
+  void (*round_nearest_f64_u16)(const double* x, size_t rows, size_t n, size_t group, const double* scale, const double* zero,
+                                uint32_t top, uint16_t* codes);
   /* The same, rounded up with probability equal to the fraction f: when k + 1/2 < 65536 f for the element's half-word k.
    * Element (i, j) is number first + i * n + j of the stream. */
-  void (*round_stochastic_f32_u8)(const float* x, size_t rows, size_t n, size_t group, const float* scale,
-                                  const float* zero, uint32_t top, evenbits_stream s, uint8_t* codes);
-  void (*round_stochastic_f32_u16)(const float* x, size_t rows, size_t n, size_t group, const float* scale,
-                                   const float* zero, uint32_t top, evenbits_stream s, uint16_t* codes);
-  void (*round_stochastic_f64_u8)(const double* x, size_t rows, size_t n, size_t group, const double* scale,
-                                  const double* zero, uint32_t top, evenbits_stream s, uint8_t* codes);
-  void (*round_stochastic_f64_u16)(const double* x, size_t rows, size_t n, size_t group, const double* scale,
-                                   const double* zero, uint32_t top, evenbits_stream s, uint16_t* codes);
+  void (*round_stochastic_f32_u8)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                                  uint32_t top, evenbits_stream s, uint8_t* codes);
+  void (*round_stochastic_f32_u16)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                                   uint32_t top, evenbits_stream s, uint16_t* codes);
+  void (*round_stochastic_f64_u8)(const double* x, size_t rows, size_t n, size_t group, const double* scale, const double* zero,
+                                  uint32_t top, evenbits_stream s, uint8_t* codes);
+  void (*round_stochastic_f64_u16)(const double* x, size_t rows, size_t n, size_t group, const double* scale, const double* zero,
+                                   uint32_t top, evenbits_stream s, uint16_t* codes);
   /* float32 to the bits of bfloat16 or float16, rounded stochastically; saturates at the largest finite value. */
   void (*round_bfloat16)(const float* x, size_t n, evenbits_stream s, uint16_t* out);
   void (*round_float16)(const float* x, size_t n, evenbits_stream s, uint16_t* out);
@@ -81,14 +81,14 @@ typedef struct evenbits_api {
                           const float* step, uint32_t top, double* errors);
 
   /* codes = the number of thresholds t with t <= x * scale; thresholds ascend, 0 to 255 of them. */
-  void (*nearest_level_f32)(const float* x, size_t rows, size_t n, size_t group, const float* scale,
-                            const float* thresholds, size_t count, uint8_t* codes);
+  void (*nearest_level_f32)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* thresholds,
+                            size_t count, uint8_t* codes);
   /* y = (table[code] - zero) * scale; zero may be null and then is not subtracted. The table has 256 entries for bytes,
    * 65536 for u16: one for whatever a code can be. */
   void (*dequantize_u8)(const uint8_t* codes, size_t rows, size_t n, size_t group, const float* table, const float* scale,
                         const float* zero, float* y);
-  void (*dequantize_u16)(const uint16_t* codes, size_t rows, size_t n, size_t group, const float* table,
-                         const float* scale, const float* zero, float* y);
+  void (*dequantize_u16)(const uint16_t* codes, size_t rows, size_t n, size_t group, const float* table, const float* scale,
+                         const float* zero, float* y);
 
   /* Codes of `bits` bits (1 to 8; 1 to 16 for u16) to a least-significant-bit-first bit string a row: code i fills bits
    * i * bits to i * bits + bits - 1. A row takes row_bytes >= ceil(n * bits / 8) bytes; the rest of it becomes zero. */
@@ -98,12 +98,9 @@ typedef struct evenbits_api {
   void (*unpack_u16)(const uint8_t* packed, size_t rows, size_t n, uint32_t bits, size_t row_bytes, uint16_t* codes);
   /* The same for blocks of mixed-radix digits; block i fills bits i * bits to i * bits + bits - 1 of the row. */
   void (*pack_radix_u8)(const uint8_t* codes, size_t rows, size_t n, evenbits_radix r, uint8_t* packed, size_t row_bytes);
-  void (*pack_radix_u16)(const uint16_t* codes, size_t rows, size_t n, evenbits_radix r, uint8_t* packed,
-                         size_t row_bytes);
-  void (*unpack_radix_u8)(const uint8_t* packed, size_t rows, size_t n, evenbits_radix r, size_t row_bytes,
-                          uint8_t* codes);
-  void (*unpack_radix_u16)(const uint8_t* packed, size_t rows, size_t n, evenbits_radix r, size_t row_bytes,
-                           uint16_t* codes);
+  void (*pack_radix_u16)(const uint16_t* codes, size_t rows, size_t n, evenbits_radix r, uint8_t* packed, size_t row_bytes);
+  void (*unpack_radix_u8)(const uint8_t* packed, size_t rows, size_t n, evenbits_radix r, size_t row_bytes, uint8_t* codes);
+  void (*unpack_radix_u16)(const uint8_t* packed, size_t rows, size_t n, evenbits_radix r, size_t row_bytes, uint16_t* codes);
 
   /* out[g] = sum over the group of x * y, exact products in doubles: 16 interleaved partial sums (element j of the group
    * goes to sum j mod 16), then s[j] += s[j + 8], s[j] += s[j + 4], s[j] += s[j + 2], s[0] + s[1]. */
@@ -118,8 +115,8 @@ typedef struct evenbits_api {
    * off the frame's support, 0; x is 0 there too. Lyubarskii and Vershynin's iteration: clip F^T r at +-M, add it to a,
    * take it from r, multiply M by eta; M starts at |x| / sqrt(delta n). `closing` adds F^T of the last residual unclipped.
    * scratch: 2 n floats. */
-  void (*kashin_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs,
-                     uint32_t iterations, float eta, float delta, int closing, float* scratch);
+  void (*kashin_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs, uint32_t iterations,
+                     float eta, float delta, int closing, float* scratch);
 } evenbits_api;
 
 #endif

@@ -191,6 +191,8 @@ class Walk:
             (slice(0, split), self.meaning.upper, m + 1, begin * split),
             (slice(split, n), self.meaning.lower, m, self.spec.rows * split + begin * (n - split)),
         ):
+            if part.start == part.stop:
+                continue
             own, offset, group = inverse, zero, n
             if inverse.shape[1] > 1:  # a group may straddle the split: give every coordinate an entry
                 own, group = per_coordinate(inverse, self.group, n)[:, part], 1
