@@ -82,8 +82,8 @@ def plot(results: dict[str, dict[str, list[float]]], path: str) -> None:
     for axis, law in zip(axes, LAWS, strict=True):
         axis.semilogy(RATES, results["limit 2^(-2B)"][law], "k--", label="limit (Gaussian)")
         for name in shown:
-            axis.semilogy(RATES, results[name][law], "o-", label=name, markersize=4)
-        axis.set(title=law, xlabel="index bits a value")
+            axis.semilogy(RATES, results[name][law], "o-", label=name, markersize=4, zorder=3 if name.startswith("near") else 2)
+        axis.set(title=law.replace("^3", "³"), xlabel="index bits a value")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("|x − x'|² / |x|²")
     axes[0].legend(fontsize=8)
