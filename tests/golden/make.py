@@ -30,7 +30,8 @@ def arrays(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
         for bits in (0.5, 1, 1.5, 3, 4, 5.25, 8):
             if bits < 1 and isinstance(options.get("per"), int):
                 continue
-            x = np.random.default_rng(i).standard_normal((3, 50)).astype(np.float32) ** 3
+            u = np.random.default_rng(i).random((3, 50)) - 0.5
+            x = (u / (0.26 - u * u)).astype(np.float32)  # heavy tails, and no power or logarithm: those differ between systems
             encoded = evenbits.quantize(x, bits, method, seed=2**63 + i, **options)
             out[f"{i}-{bits:g}"] = encoded
             out[f"{i}-{bits:g}:decoded"] = evenbits.decode(encoded)
