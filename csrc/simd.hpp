@@ -25,6 +25,11 @@ inline constexpr std::size_t kBytes = 32;
 #else
 inline constexpr std::size_t kBytes = 16;
 #endif
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr std::size_t kRegisters = 32;
+#else
+inline constexpr std::size_t kRegisters = 16;
+#endif
 
 template <class T>
 struct Register {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,15 @@ def sylvester(x: Array) -> Array:
 def hadamard_transform(
     x: Array, base: Array, scale: float = 1.0, before: Array | None = None, after: Array | None = None
 ) -> Array:
-    """scale * after o (H (before o x)) with H = base (x) Sylvester; sums over the base in ascending order."""
+    """scale * after o (H (before o x)) with H = base (x) Sylvester; the base sums groups of four numbers, pairs first."""
     x = np.asarray(x)
     m, n = len(base), x.shape[-1]
     y = x if before is None else x * before
     y = sylvester(y.reshape(*x.shape[:-1], m, n // m))
     if m > 1:
-        total = np.zeros_like(y)
-        for j in range(m):
-            total = total + base[:, j, None].astype(x.dtype) * y[..., j, None, :]
-        y = total
+        z = [base[:, j, None].astype(x.dtype) * y[..., j, None, :] for j in range(m)]
+        fours = [(z[j] + z[j + 1]) + (z[j + 2] + z[j + 3]) for j in range(0, m, 4)]
+        y = functools.reduce(np.add, fours)
     y = y.reshape(x.shape)
     y = y if scale == 1 else y * x.dtype.type(scale)
     return y if after is None else y * after
