@@ -39,7 +39,7 @@ if [ ! -e "$host.complete" ]; then
   rm -rf "$site"
   "$host/bin/pip" install -q --target "$site" --python-version "$version" --only-binary=:all: --no-compile \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
-    --platform manylinux2014_aarch64 numpy pytest hypothesis ml_dtypes safetensors matplotlib
+    --platform manylinux2014_aarch64 numpy pytest pytest-xdist hypothesis ml_dtypes safetensors matplotlib
   touch "$host.complete"
 fi
 
