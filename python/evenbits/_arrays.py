@@ -13,10 +13,14 @@ from evenbits import _core
 
 Array = NDArray[Any]
 
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
 
 def as_array(x: Any, name: str = "x") -> Array:
     """``x`` as a NumPy array, without a copy where its memory allows (``__array__``, buffers, ``__dlpack__``)."""
-    if not isinstance(x, np.ndarray) and not hasattr(x, "__array__") and hasattr(x, "__dlpack__"):
+    if type(x) is np.ndarray:
+        return x
+    if not hasattr(x, "__array__") and hasattr(x, "__dlpack__"):
         array: Array = np.from_dlpack(x)
         return array
     try:
@@ -36,6 +40,10 @@ def as_floats(x: Any, name: str = "x", *, double: bool = True) -> Array:
     float16, bfloat16, integers of up to 32 bits and booleans become float32. No copy where none is needed.
     Raises TypeError for every other dtype.
     """
+    if type(x) is np.ndarray and (x.dtype is FLOAT32 or (double and x.dtype is FLOAT64)):
+        flags = x.flags
+        if flags.c_contiguous and flags.aligned:
+            return x
     a = as_array(x, name)
     if a.dtype == np.float64:
         dtype: type[np.floating[Any]] = np.float64 if double else np.float32
@@ -64,8 +72,8 @@ def output(out: Array | None, shape: tuple[int, ...], dtype: Any, name: str = "o
         raise TypeError(f"{name} is a {type(out).__name__}; pass a NumPy array")
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(f"{name} is {out.dtype}{out.shape}; it must be {np.dtype(dtype)}{shape}")
-    if not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(f"{name} must be C-contiguous and writeable")
+    if not out.flags.carray:
+        raise ValueError(f"{name} must be C-contiguous, aligned and writeable")
     return out
 
 
@@ -87,6 +95,8 @@ def seed_of(seed: Any, name: str = "seed") -> int:
 
 def workers_of(workers: Any) -> int:
     """The number of threads asked for; -1 means the CPUs that this process may use."""
+    if type(workers) is int and workers == 1:
+        return 1
     if workers == -1:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return integer(workers, "workers", 1, 4096)

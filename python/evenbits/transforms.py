@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits import _core
-from evenbits._arrays import Array, as_array, as_floats, integer, is_bfloat16, output, seed_of, workers_of
+from evenbits._arrays import FLOAT32, Array, as_array, as_floats, integer, is_bfloat16, output, seed_of, workers_of
 from evenbits.matrices import base_matrix, base_order, hadamard_length, unknown_length
 from evenbits.random import random_signs
 
@@ -31,7 +31,7 @@ def hadamard_transform(
     a = as_array(x)
     workers = workers_of(workers)
     dtype = a.dtype
-    integers = dtype.kind in "iub"
+    integers = dtype is not FLOAT32 and dtype.kind in "iub"
     if integers:
         if scale != 1:
             raise ValueError(f"scale is {scale}; integers are transformed with scale=1: convert x to a float dtype")
@@ -43,10 +43,11 @@ def hadamard_transform(
         raise ValueError(f"scale is {scale}; it must be finite")
     else:
         a = as_floats(a)
-        dtype = dtype.newbyteorder("=")
+        dtype = dtype if dtype.isnative else dtype.newbyteorder("=")
     if a.ndim == 0:
         raise ValueError("x has no axis to transform; pass an array of one dimension or more")
-    a = _padded(a, hadamard_length(a.shape[-1]) if pad else a.shape[-1])
+    if pad and a.shape[-1]:
+        a = _padded(a, hadamard_length(a.shape[-1]))
     n = a.shape[-1]
     m = base_order(n)
     if m is None:
@@ -153,6 +154,6 @@ def _padded(a: Array, n: int) -> Array:
 
 def _apart(a: Array, out: Array) -> Array:
     """``out`` as a place for the result: the kernels take it equal to the input, or apart from it, but not askew."""
-    if np.may_share_memory(a, out) and a.ctypes.data != out.ctypes.data:
+    if a is not out and np.may_share_memory(a, out) and a.ctypes.data != out.ctypes.data:
         raise ValueError("out overlaps x without being x; pass x itself or other memory")
     return out
