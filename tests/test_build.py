@@ -89,6 +89,7 @@ def test_one_version_everywhere():
         "pyproject.toml": r'(?m)^version = "(.+)"',
         "CMakeLists.txt": r"project\(evenbits VERSION (\S+)",
         "CHANGELOG.md": r"(?m)^## \[(\d.*?)\]",
+        "python/evenbits/cmake/evenbitsConfigVersion.cmake": r"set\(PACKAGE_VERSION (\S+)\)",
     }
     found = {name: re.search(pattern, (ROOT / name).read_text())[1] for name, pattern in written.items()}
     assert found | {"evenbits": evenbits.__version__, "_core": _core.__version__} == dict.fromkeys(
@@ -98,7 +99,8 @@ def test_one_version_everywhere():
 
 def test_the_installation_is_complete():
     package = Path(evenbits.__file__).parent
-    for name in ("py.typed", "_core.pyi", "include/evenbits.h", "data/digits.safetensors"):
+    cmake = ("cmake/evenbitsConfig.cmake", "cmake/evenbitsConfigVersion.cmake")
+    for name in ("py.typed", "_core.pyi", "include/evenbits.h", *cmake, "data/digits.safetensors"):
         assert (package / name).is_file(), name
 
 

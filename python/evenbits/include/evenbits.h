@@ -1,5 +1,9 @@
 /* C interface of the kernels: the caller owns every buffer; no kernel allocates, fails, checks or keeps state.
- * The same input gives the same output, bit for bit, on every instruction set.
+ * The same input gives the same output, bit for bit, on every instruction set, as long as the thread rounds to nearest
+ * and does not flush denormals to zero. Kernels may run in any number of threads at once.
+ *
+ * They come as a table of functions. A program takes it from the static library, with evenbits_get_api; a Python
+ * extension from the installed package, with evenbits_import.
  *
  * Matrices are `rows` rows of n elements, one after the other. Where a `group` is given, each row is cut into
  * ceil(n / group) groups of that many elements (the last may be shorter), and element j of row i takes entry
@@ -7,10 +11,19 @@
 #ifndef EVENBITS_H
 #define EVENBITS_H
 
+#ifdef EVENBITS_IMPORT_PYTHON
+#include <Python.h> /* before any standard header */
+#endif
 #include <stddef.h>
 #include <stdint.h>
 
+/* The table is append-only: members keep their places and their meaning, and a release that appends some has a greater
+ * version. A table serves whoever was compiled with a header of its own version or an earlier one. */
 #define EVENBITS_API_VERSION 1
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* A Hadamard matrix H of order n = m 2^k: base (x) S, with S the Sylvester matrix of order 2^k. */
 typedef struct evenbits_hadamard {
@@ -118,5 +131,28 @@ typedef struct evenbits_api {
   void (*kashin_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs, uint32_t iterations,
                      float eta, float delta, int closing, float* scratch);
 } evenbits_api;
+
+/* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or
+ * of the one that the environment variable EVENBITS_ISA names: null if that one is not available. */
+const evenbits_api* evenbits_get_api(void);
+/* The table of the instruction set of this name, null if it is not available; of the best one if `isa` is null. */
+const evenbits_api* evenbits_get_api_for(const char* isa);
+
+#ifdef EVENBITS_IMPORT_PYTHON
+/* The table that the installed Python package chose when it was imported, by EVENBITS_ISA or as the best one; later
+ * calls of use_isa do not change it. Null, with an exception set, if there is no package or it is older than this
+ * header. Needs the GIL, which the kernels do not. */
+static inline const evenbits_api* evenbits_import(void) {
+  const evenbits_api* api = (const evenbits_api*)PyCapsule_Import("evenbits._core._api", 0);
+  if (!api || api->version >= EVENBITS_API_VERSION) return api;
+  PyErr_Format(PyExc_ImportError, "the installed evenbits has version %u of its C interface, and %u is needed: upgrade it",
+               (unsigned)api->version, (unsigned)EVENBITS_API_VERSION);
+  return NULL;
+}
+#endif
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,0 +1,71 @@
+/* The structs of version 1 of the C interface, for ever. */
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct evenbits_hadamard {
+  size_t n;
+  size_t m;
+  const int8_t* base;
+} evenbits_hadamard;
+
+typedef struct evenbits_stream {
+  uint64_t seed, stream, first;
+} evenbits_stream;
+
+typedef struct evenbits_radix {
+  uint32_t levels;
+  uint32_t upper;
+  uint32_t per;
+  uint32_t bits;
+} evenbits_radix;
+
+typedef struct evenbits_api {
+  uint32_t version;
+  const char* isa;
+  void (*hadamard_f32)(const float* x, float* y, size_t rows, const evenbits_hadamard* h, const float* before, const float* after,
+                       float scale);
+  void (*hadamard_f64)(const double* x, double* y, size_t rows, const evenbits_hadamard* h, const double* before,
+                       const double* after, double scale);
+  void (*hadamard_i32)(const int32_t* x, int32_t* y, size_t rows, const evenbits_hadamard* h);
+  void (*random_words)(evenbits_stream s, size_t count, uint32_t* out);
+  void (*round_nearest_f32_u8)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                               uint32_t top, uint8_t* codes);
+  void (*round_nearest_f32_u16)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                                uint32_t top, uint16_t* codes);
+  void (*round_nearest_f64_u8)(const double* x, size_t rows, size_t n, size_t group, const double* scale, const double* zero,
+                               uint32_t top, uint8_t* codes);
+  void (*round_nearest_f64_u16)(const double* x, size_t rows, size_t n, size_t group, const double* scale, const double* zero,
+                                uint32_t top, uint16_t* codes);
+  void (*round_stochastic_f32_u8)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                                  uint32_t top, evenbits_stream s, uint8_t* codes);
+  void (*round_stochastic_f32_u16)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                                   uint32_t top, evenbits_stream s, uint16_t* codes);
+  void (*round_stochastic_f64_u8)(const double* x, size_t rows, size_t n, size_t group, const double* scale, const double* zero,
+                                  uint32_t top, evenbits_stream s, uint8_t* codes);
+  void (*round_stochastic_f64_u16)(const double* x, size_t rows, size_t n, size_t group, const double* scale, const double* zero,
+                                   uint32_t top, evenbits_stream s, uint16_t* codes);
+  void (*round_bfloat16)(const float* x, size_t n, evenbits_stream s, uint16_t* out);
+  void (*round_float16)(const float* x, size_t n, evenbits_stream s, uint16_t* out);
+  void (*round_error_f32)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* zero,
+                          const float* step, uint32_t top, double* errors);
+  void (*nearest_level_f32)(const float* x, size_t rows, size_t n, size_t group, const float* scale, const float* thresholds,
+                            size_t count, uint8_t* codes);
+  void (*dequantize_u8)(const uint8_t* codes, size_t rows, size_t n, size_t group, const float* table, const float* scale,
+                        const float* zero, float* y);
+  void (*dequantize_u16)(const uint16_t* codes, size_t rows, size_t n, size_t group, const float* table, const float* scale,
+                         const float* zero, float* y);
+  void (*pack_u8)(const uint8_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
+  void (*pack_u16)(const uint16_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
+  void (*unpack_u8)(const uint8_t* packed, size_t rows, size_t n, uint32_t bits, size_t row_bytes, uint8_t* codes);
+  void (*unpack_u16)(const uint8_t* packed, size_t rows, size_t n, uint32_t bits, size_t row_bytes, uint16_t* codes);
+  void (*pack_radix_u8)(const uint8_t* codes, size_t rows, size_t n, evenbits_radix r, uint8_t* packed, size_t row_bytes);
+  void (*pack_radix_u16)(const uint16_t* codes, size_t rows, size_t n, evenbits_radix r, uint8_t* packed, size_t row_bytes);
+  void (*unpack_radix_u8)(const uint8_t* packed, size_t rows, size_t n, evenbits_radix r, size_t row_bytes, uint8_t* codes);
+  void (*unpack_radix_u16)(const uint8_t* packed, size_t rows, size_t n, evenbits_radix r, size_t row_bytes, uint16_t* codes);
+  void (*dot_f32)(const float* x, const float* y, size_t rows, size_t n, size_t group, double* out);
+  void (*extremes_f32)(const float* x, size_t rows, size_t n, size_t group, float* least, float* greatest);
+  size_t (*first_nonfinite_f32)(const float* x, size_t n);
+  size_t (*first_nonfinite_f64)(const double* x, size_t n);
+  void (*kashin_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs, uint32_t iterations,
+                     float eta, float delta, int closing, float* scratch);
+} evenbits_api;
