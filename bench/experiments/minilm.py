@@ -152,17 +152,18 @@ def cases(methods: list[str] | None, bits: list[str] | None) -> list[Case]:
     return chosen
 
 
-def measure(model: Path, case: Case, runs: int, workers: str, folder: Path) -> tuple[dict[str, Any], Weights]:
+def measure(model: Path, case: Case, arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Weights]:
     """Quantize and decode by the command: what it says and takes (least of some runs), and the decoded weights."""
     codes, floats = folder / "codes.safetensors", folder / "floats.safetensors"
-    arguments = (str(model), "--bits", case.bits, *case.arguments, "--workers", workers, "--force", "--output", str(codes))
-    measured = [run("quantize", *arguments) for _ in range(runs)]
-    decoded = [run("decode", str(codes), "--workers", workers, "--force", "--output", str(floats)) for _ in range(runs)]
+    choices = ("--bits", case.bits, *case.arguments, f"--seed={arguments.seed}")
+    common = ("--force", f"--workers={arguments.workers}", "--output")
+    measured = [run("quantize", str(model), *choices, *common, str(codes)) for _ in range(arguments.runs)]
+    decoded = [run("decode", str(codes), *common, str(floats)) for _ in range(arguments.runs)]
     total = measured[0].report["total"]
     return {
         "method": case.name,
         "bits": float(case.bits),
-        "arguments": case.arguments,
+        "arguments": choices,
         "values": total["quantized_values"],
         "bits_per_value": total["bits_per_value"],
         "reported_error": total["error"],
@@ -215,7 +216,7 @@ def table(model: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]
     yield row
     with tempfile.TemporaryDirectory() as folder:
         for case in cases(arguments.methods, arguments.bits):
-            row, decoded = measure(model, case, arguments.runs, arguments.workers, Path(folder))
+            row, decoded = measure(model, case, arguments, Path(folder))
             row["error"] = weight_error(weights, decoded)
             if abs(row["error"] - row["reported_error"]) > 1e-6:
                 raise AssertionError(f"{case.name}: the error is {row['error']}, the command says {row['reported_error']}")
@@ -236,8 +237,8 @@ def same_bytes(model: Path, methods: list[str] | None, bits: list[str] | None) -
             found: dict[str, list[str]] = {}
             for isa in isas:
                 for n in threads:
-                    rate = ("--bits", case.bits, *case.arguments, "--workers", n, "--force", "--output", str(output))
-                    run("quantize", str(model), *rate, EVENBITS_ISA=isa)
+                    choices = ("--bits", case.bits, *case.arguments, f"--workers={n}", "--force", "--output", str(output))
+                    run("quantize", str(model), *choices, EVENBITS_ISA=isa)
                     found.setdefault(sha256(output), []).append(f"{isa} x {n}")
             if len(found) > 1:
                 raise AssertionError(f"{case.name}, {case.bits} bits: {found}")
@@ -248,6 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", choices=WAYS, metavar="NAME", help=f"of: {'; '.join(WAYS)}")
     parser.add_argument("--bits", nargs="+", metavar="B")
+    parser.add_argument("--seed", type=int, default=0, help="of signs, for the methods that rotate (default: 0)")
     parser.add_argument("--quick", action="store_true", help="fewer texts")
     parser.add_argument("--runs", type=int, default=3, help="of each command; the least time counts (default: 3)")
     parser.add_argument("--workers", default="1", help="threads of the command (default: 1)")
