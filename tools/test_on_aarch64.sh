@@ -43,7 +43,7 @@ if [ ! -e "$host.complete" ]; then
   touch "$host.complete"
 fi
 
-PATH=$host/bin:$PATH cmake -S "$source" -B "$build" -GNinja -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+PATH=$host/bin:$PATH cmake --fresh -S "$source" -B "$build" -GNinja -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_CXX_FLAGS="-idirafter $root/usr/include" \
   -Dpybind11_DIR="$("$host/bin/python" -m pybind11 --cmakedir)" -DPython_INCLUDE_DIR="$include" -DPYTHON_MODULE_EXTENSION=.so \
   -DPYTHON_IS_DEBUG=OFF -DPYTHON_MODULE_DEBUG_POSTFIX= --log-level=WARNING
