@@ -11,6 +11,12 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     for (const auto* table : available()) names.append(table->isa);
     return names;
   });
+  m.def("enter_default_float_state", [] {
+    const std::uint64_t before = float_state();
+    set_float_state(kDefaultFloatState);
+    return before;
+  });
+  m.def("leave_float_state", &set_float_state, "state"_a);
   bind_transforms(m);
   bind_embedding(m);
   bind_reductions(m);
@@ -18,5 +24,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_rounding(m);
   bind_packing(m);
   bind_codebooks(m);
+  bind_encode(m);
   m.attr("_api") = py::capsule(&active(), "evenbits._core._api");
 }

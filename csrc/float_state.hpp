@@ -9,26 +9,26 @@
 
 namespace evenbits {
 
-class DefaultFloatState {
 #if defined(__x86_64__)
-  unsigned saved_ = _mm_getcsr();
-
- public:
-  DefaultFloatState() { _mm_setcsr(0x1f80); }  // all exceptions masked, nothing flushed
-  ~DefaultFloatState() { _mm_setcsr(saved_); }
+inline constexpr std::uint64_t kDefaultFloatState = 0x1f80;  // all exceptions masked, nothing flushed
+inline std::uint64_t float_state() { return _mm_getcsr(); }
+inline void set_float_state(std::uint64_t state) { _mm_setcsr(static_cast<unsigned>(state)); }
 #elif defined(__aarch64__)
-  static std::uint64_t get() {
-    std::uint64_t v;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(v));
-    return v;
-  }
-  static void set(std::uint64_t v) { __asm__ volatile("msr fpcr, %0" ::"r"(v)); }
-  std::uint64_t saved_ = get();
+inline constexpr std::uint64_t kDefaultFloatState = 0;
+inline std::uint64_t float_state() {
+  std::uint64_t state;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(state));
+  return state;
+}
+inline void set_float_state(std::uint64_t state) { __asm__ volatile("msr fpcr, %0" ::"r"(state)); }
+#endif
+
+class DefaultFloatState {
+  std::uint64_t saved_ = float_state();
 
  public:
-  DefaultFloatState() { set(0); }
-  ~DefaultFloatState() { set(saved_); }
-#endif
+  DefaultFloatState() { set_float_state(kDefaultFloatState); }
+  ~DefaultFloatState() { set_float_state(saved_); }
   DefaultFloatState(const DefaultFloatState&) = delete;
   DefaultFloatState& operator=(const DefaultFloatState&) = delete;
 };

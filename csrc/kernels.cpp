@@ -1,6 +1,7 @@
 // Compiled once per instruction set (see CMakeLists.txt). Includes nothing from
 // the standard library that defines code: a linker may keep one copy of it for all.
 #include "kernels/codebook.hpp"
+#include "kernels/encode.hpp"
 #include "kernels/hadamard.hpp"
 #include "kernels/kashin.hpp"
 #include "kernels/packing.hpp"
@@ -49,5 +50,7 @@ const evenbits_api table = {
     first_nonfinite_f32,
     first_nonfinite_f64,
     kashin_f32,
+    encode_rotated_f32,
+    decode_rotated_f32,
 };
 }  // namespace evenbits::EVENBITS_ISA

@@ -125,12 +125,39 @@ EVENBITS_INLINE V clamp(V v, V lo, V hi) {
   return greatest(least(v, hi), lo);
 }
 
-// Half a register of floats as a register of doubles.
+// f over all lanes, f being such that their order doesn't matter.
+template <class T, std::size_t H = kLanes<T> / 2, class F>
+EVENBITS_INLINE T over_lanes(Vec<T> v, F f) {
+  if constexpr (H == 0) return v[0];
+  else return over_lanes<T, H / 2>(f(v, swap_lanes<H, T>(v)), f);
+}
+
+// Half a register of floats as a register of doubles. (GCC converts such a vector in pieces.)
 EVENBITS_INLINE Vec<double> load_as_double(const float* p) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(p));
+#elif defined(__AVX2__)
+  return _mm256_cvtps_pd(_mm_loadu_ps(p));
+#else
   typedef float Half __attribute__((vector_size(kBytes / 2)));
   Half v;
   std::memcpy(&v, p, kBytes / 2);
   return __builtin_convertvector(v, Vec<double>);
+#endif
+}
+// The lower or the upper half of a register likewise.
+template <bool Upper>
+EVENBITS_INLINE Vec<double> half_as_double(Vec<float> v) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_cvtps_pd(0xff, _mm512_maskz_extractf32x8_ps(0xff, v, Upper));
+#elif defined(__AVX2__)
+  return _mm256_cvtps_pd(_mm256_extractf128_ps(v, Upper));
+#else
+  typedef float Half __attribute__((vector_size(kBytes / 2)));
+  Half h;
+  std::memcpy(&h, reinterpret_cast<const char*>(&v) + Upper * sizeof h, sizeof h);
+  return __builtin_convertvector(h, Vec<double>);
+#endif
 }
 // Four registers of small non-negative int32 to one of bytes; two to one of uint16.
 EVENBITS_INLINE Vec<std::uint16_t> narrow(Vec<std::int32_t> a, Vec<std::int32_t> b) {
@@ -233,6 +260,18 @@ EVENBITS_INLINE Vec<std::int32_t> count_at_most(Vec<std::int32_t> counter, Vec<f
   return (Vec<std::int32_t>)_mm512_mask_sub_epi32((__m512i)counter, where, (__m512i)counter, _mm512_set1_epi32(-1));
 #else
   return counter - (Vec<std::int32_t>)(a <= b);
+#endif
+}
+// Bit i is set where lane i is 0 or more.
+EVENBITS_INLINE std::uint32_t bits_at_least_zero(Vec<float> v) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_GE_OQ);
+#elif defined(__AVX2__)
+  return std::uint32_t(_mm256_movemask_ps((__m256)(v >= 0)));
+#elif defined(__x86_64__)
+  return std::uint32_t(_mm_movemask_ps((__m128)(v >= 0)));
+#else
+  return vaddvq_u32((uint32x4_t)(v >= 0) & (uint32x4_t){1, 2, 4, 8});
 #endif
 }
 // Lane i is element i[lane] of a table of one register, or of two; the bits of i beyond that don't count.

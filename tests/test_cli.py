@@ -336,3 +336,14 @@ def test_importing_evenbits_imports_no_extra():
     extras = ["safetensors", "argparse", "matplotlib", "torch", "ml_dtypes", "evenbits.models", "evenbits.cli"]
     done = subprocess.run([sys.executable, "-c", program, *extras], capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("flag", ["--bits", "--budget"])
+@pytest.mark.parametrize("text", ["1e400", "1e9999999", "nan", "inf", "4/0", "0x4", "9" * 400])
+def test_numbers_out_of_all_proportion_are_refused_at_once(flag, text, model, tmp_path, capsys):
+    out = tmp_path / "out.safetensors"
+    assert main(["quantize", str(model), flag, text, "-o", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert text[:20] in error
+    assert not out.exists()

@@ -71,6 +71,14 @@ def test_scaling_by_a_power_of_two_scales_the_embedding(rng):
     np.testing.assert_array_equal(evenbits.democratic_embedding(x * 64, redundancy=1.5, seed=9), a * 64)
 
 
+def test_huge_and_tiny_vectors_stay_what_they_are(rng):
+    x = rng.standard_normal((3, 100)).astype(np.float32)
+    a = evenbits.democratic_embedding(x, redundancy=1.5, seed=9)
+    for exponent in (-120, 124):
+        scaled = evenbits.democratic_embedding(np.ldexp(x, exponent), redundancy=1.5, seed=9)
+        np.testing.assert_allclose(np.ldexp(scaled, -exponent), a, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("workers", [2, 7])
 def test_every_number_of_workers_gives_the_same_bytes(isa, workers, rng):
     x = rng.standard_normal((300, 200)).astype(np.float32)
@@ -85,6 +93,7 @@ def test_every_number_of_workers_gives_the_same_bytes(isa, workers, rng):
         ({"redundancy": np.inf}, "redundancy is inf"),
         ({"solver": "magic"}, "solver is 'magic'"),
         ({"eta": 1.0}, "eta is 1.0"),
+        ({"eta": np.nan}, "eta is nan"),
         ({"delta": 0.0}, "delta is 0.0"),
         ({"iterations": -1}, "iterations is -1"),
         ({"stream": 2**63}, "stream is"),

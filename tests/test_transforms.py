@@ -24,6 +24,18 @@ def test_equals_the_reference_bit_for_bit(isa, n, dtype, rng):
         np.testing.assert_array_equal(evenbits.hadamard_transform(x), reference.hadamard_transform(x, base_matrix(base_order(n))))
 
 
+@pytest.mark.parametrize("n", [2, 12, 16, 24, 48, 80, 96, 160, 768, 344])
+def test_zeros_have_the_signs_of_the_reference(isa, n, rng):
+    zeros = np.copysign(0.0, rng.standard_normal((5, n)))
+    x = np.where(rng.random((5, n)) < 0.1, rng.standard_normal((5, n)), zeros).astype(np.float32)
+    x[0], x[1] = 0, -0.0
+    base, signs = base_matrix(base_order(n)), evenbits.random_signs(3, 0, n)
+    assert evenbits.hadamard_transform(x).tobytes() == reference.hadamard_transform(x, base).tobytes()
+    out = np.empty_like(x)
+    _core.hadamard(x, out, base, signs, signs, 0.25, 1)
+    assert out.tobytes() == reference.hadamard_transform(x, base, 0.25, signs, signs).tobytes()
+
+
 @pytest.mark.parametrize("n", [1, 2, 12, 64, 96, 1024, 1536])
 def test_scale_and_factors_equal_the_reference(isa, n, rng):
     x, before, after = rng.standard_normal((3, 2, n)).astype(np.float32)

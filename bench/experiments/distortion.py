@@ -26,9 +26,10 @@ LAWS = {
 RATES = [0.5, 1, 1.5, 2, 3, 4]
 METHODS: list[tuple[str, str, dict[str, Any]]] = [
     ("uniform, absmax, stochastic", "uniform", {"rounding": "stochastic", "fit": "unbiased"}),
-    ("uniform, absmax", "uniform", {}),
-    ("uniform, absmax, least squares", "uniform", {"fit": "least_squares"}),
-    ("uniform, optimal clip", "uniform", {"range": "optimal"}),
+    ("uniform, absmax", "uniform", {"grid": "mid_rise"}),
+    ("uniform, absmax, mid-tread", "uniform", {}),
+    ("uniform, absmax, least squares", "uniform", {"grid": "mid_rise", "fit": "least_squares"}),
+    ("uniform, optimal clip", "uniform", {"grid": "mid_rise", "range": "optimal"}),
     ("lloyd_max, Gaussian", "lloyd_max", {}),
     ("lloyd_max, Laplacian", "lloyd_max", {"law": "laplacian"}),
     ("lloyd_max, k-means", "lloyd_max", {"law": "empirical"}),

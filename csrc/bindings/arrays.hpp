@@ -56,5 +56,6 @@ void bind_random(py::module_& m);
 void bind_rounding(py::module_& m);
 void bind_packing(py::module_& m);
 void bind_codebooks(py::module_& m);
+void bind_encode(py::module_& m);
 
 }  // namespace evenbits

@@ -11,10 +11,11 @@ static void kashin(const py::array& x, py::array out, const py::array& base, con
   const float* s = elements<float>(signs, "signs");
   const evenbits_hadamard h = matrix_of(n, base);
   const auto kernel = active().kashin_f32;
+  const std::size_t count = thread_count(rows, n * (2 * std::size_t(iterations) + 1), workers);
+  std::vector<float> scratch(2 * n * count);
   py::gil_scoped_release unlocked;
-  parallel_rows(rows, n * iterations * 2, workers, [&](std::size_t begin, std::size_t end) {
-    std::vector<float> scratch(2 * n);
-    kernel(in + begin * n, a + begin * n, end - begin, &h, s, iterations, eta, delta, closing, scratch.data());
+  parallel_spans(rows, count, [&](std::size_t begin, std::size_t end, std::size_t i) {
+    kernel(in + begin * n, a + begin * n, end - begin, &h, s, iterations, eta, delta, closing, scratch.data() + 2 * n * i);
   });
 }
 

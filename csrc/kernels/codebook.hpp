@@ -87,23 +87,35 @@ struct Buckets {
   }
 };
 
-template <class Search>
-EVENBITS_INLINE void nearest_span(const Search& s, const float* x, std::size_t n, float scale, std::uint8_t* codes) {
+// `visit` is called with the codes of a register at a time; the last ones may be of zeros that are not there.
+template <class Search, class F>
+EVENBITS_INLINE void nearest_span(const Search& s, const float* x, std::size_t n, float scale, std::uint8_t* codes, F visit) {
   const auto narrow_one = [](Vec<std::int32_t> v) __attribute__((always_inline)) { return narrow(v, v, v, v); };
-  const auto at = [&](const float* p) __attribute__((always_inline)) { return Search::find(s, load(p) * scale); };
+  const auto at = [&](std::size_t i, const float* p) __attribute__((always_inline)) {
+    const auto code = Search::find(s, load(p) * scale);
+    visit(i, code);
+    return code;
+  };
+  const auto in = [&](std::size_t i) __attribute__((always_inline)) { return at(i, x + i); };
   std::size_t i = 0;
-  for (; i + 4 * kFloats <= n; i += 4 * kFloats)
-    store(codes + i, narrow(at(x + i), at(x + i + kFloats), at(x + i + 2 * kFloats), at(x + i + 3 * kFloats)));
+  for (; i + 4 * kFloats <= n; i += 4 * kFloats) {
+    const auto a = in(i), b = in(i + kFloats), c = in(i + 2 * kFloats), d = in(i + 3 * kFloats);
+    store(codes + i, narrow(a, b, c, d));
+  }
   for (; i + kFloats <= n; i += kFloats) {
-    const auto some = narrow_one(at(x + i));
+    const auto some = narrow_one(in(i));
     std::memcpy(codes + i, &some, kFloats);
   }
   if (i < n) {
     float rest[kFloats] = {};
     std::memcpy(rest, x + i, (n - i) * sizeof(float));
-    const auto some = narrow_one(at(rest));
+    const auto some = narrow_one(at(i, rest));
     std::memcpy(codes + i, &some, n - i);
   }
+}
+template <class Search>
+EVENBITS_INLINE void nearest_span(const Search& s, const float* x, std::size_t n, float scale, std::uint8_t* codes) {
+  nearest_span(s, x, n, scale, codes, [](std::size_t, Vec<std::int32_t>) {});
 }
 template <unsigned Half>  // 0: as the buckets say
 EVENBITS_INLINE void nearest_block(const Buckets& s, const float* x, std::size_t n, float scale, std::uint8_t* codes) {

@@ -154,9 +154,9 @@ EVENBITS_INLINE void sylvester(T* x, std::size_t rows, std::size_t n) {
   for (T* end = x + rows * n; x != end; x += n) long_row(x, n);
 }
 
-// The base: element i of a column becomes the sum over groups of four, ascending, of (b0 x0 + b1 x1) + (b2 x2 + b3 x3), with
-// b = base[i]. A group has 8 such sums up to the sign, one for each pattern of the signs b0 b1, b0 b2, b0 b3, made once for all
-// i.
+// The base: element i of a column becomes the sum over groups of four, ascending, of b0 ((x0 + b0 b1 x1) + b0 b2 (x2 + b2 b3
+// x3)), with b = base[i]. A group has 8 such sums up to the sign, one for each pattern of the signs b0 b1, b0 b2, b0 b3, made
+// once for all i.
 inline constexpr std::size_t kLargestBase = 1024, kSmallBase = 112;
 
 EVENBITS_INLINE unsigned sign_pattern(const std::int8_t* b) { return (b[1] != b[0]) * 4u + (b[2] != b[0]) * 2u + (b[3] != b[0]); }
@@ -222,8 +222,10 @@ EVENBITS_INLINE void combine_column(T* x, std::size_t stride, std::size_t m, con
   for (std::size_t i = 0; i < m; ++i, base += m) {
     T total = 0;
     for (std::size_t j = 0; j < m; j += 4) {
-      const auto term = [&](std::size_t k) { return base[j + k] < 0 ? T(-column[j + k]) : column[j + k]; };
-      const T four = (term(0) + term(1)) + (term(2) + term(3));
+      const std::int8_t* b = base + j;
+      const T* v = column + j;
+      const T p = v[0] + T(b[0] * b[1]) * v[1], q = v[2] + T(b[2] * b[3]) * v[3];
+      const T four = T(b[0]) * (p + T(b[0] * b[2]) * q);
       total = j ? total + four : four;
     }
     x[i * stride] = total;

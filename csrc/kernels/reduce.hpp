@@ -15,12 +15,23 @@ EVENBITS_INLINE void add_products(Sums& s, const float* x, const float* y) {
   for (std::size_t r = 0; r < Sums::kRegisters; ++r)
     s.lane[r] = mul_add(load_as_double(x + r * kLanes<double>), load_as_double(y + r * kLanes<double>), s.lane[r]);
 }
-EVENBITS_INLINE double total(const Sums& s) {
-  double p[Sums::kCount];
-  for (std::size_t r = 0; r < Sums::kRegisters; ++r) store(p + r * kLanes<double>, s.lane[r]);
-  for (std::size_t h = 8; h; h /= 2)
-    for (std::size_t j = 0; j < h; ++j) p[j] += p[j + h];
-  return p[0];
+// Calls f(r, doubles) for the halves of a register of floats, the j-th that 16 elements take: r is the place in Sums.
+template <class F>
+EVENBITS_INLINE void for_halves(std::size_t j, Vec<float> x, F f) {
+  f(2 * j, half_as_double<false>(x)), f(2 * j + 1, half_as_double<true>(x));
+}
+// s[j] += s[j + 8], s[j] += s[j + 4], s[j] += s[j + 2], s[0] + s[1].
+template <std::size_t R = Sums::kRegisters / 2>
+EVENBITS_INLINE double total(Sums s) {
+  if constexpr (R > 0) {
+    for (std::size_t r = 0; r < R; ++r) s.lane[r] += s.lane[r + R];
+    return total<R / 2>(s);
+  } else {
+    auto v = s.lane[0];
+    if constexpr (kLanes<double> > 4) v += swap_lanes<4, double>(v);
+    if constexpr (kLanes<double> > 2) v += swap_lanes<2, double>(v);
+    return v[0] + v[1];
+  }
 }
 EVENBITS_INLINE double dot(const float* x, const float* y, std::size_t n) {
   Sums s{};

@@ -14,6 +14,13 @@ from evenbits import _core
 Array = NDArray[Any]
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+NORMAL = 2.0**60
+"""Rows whose largest number lies outside 1/NORMAL to NORMAL are worked on scaled by a power of two."""
+LARGEST = {
+    **{name: float(np.finfo(name).max) for name in ("float64", "float32", "float16")},
+    "bfloat16": 2.0**128 - 2.0**120,
+}
+"""The largest number of each dtype of values and scales."""
 
 
 def as_array(x: Any, name: str = "x") -> Array:
@@ -37,8 +44,8 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
 def as_floats(x: Any, name: str = "x", *, double: bool = True) -> Array:
     """``x`` as a C-contiguous native array of float32, or of float64 where it is one and ``double`` allows it.
 
-    float16, bfloat16, integers of up to 32 bits and booleans become float32. No copy where none is needed.
-    Raises TypeError for every other dtype.
+    float16, bfloat16, integers of up to 32 bits and booleans become float32, and so do longer integers if float32 holds
+    them exactly. No copy where none is needed. Raises TypeError for everything else.
     """
     if type(x) is np.ndarray and (x.dtype is FLOAT32 or (double and x.dtype is FLOAT64)):
         flags = x.flags
@@ -52,7 +59,10 @@ def as_floats(x: Any, name: str = "x", *, double: bool = True) -> Array:
     else:
         raise TypeError(f"{name} has dtype {a.dtype}; convert it to float32 or float64")
     with np.errstate(over="ignore"):
-        return np.require(a, dtype, ("C_CONTIGUOUS", "ALIGNED"))
+        out = np.require(a, dtype, ("C_CONTIGUOUS", "ALIGNED"))
+    if a.dtype.kind in "iu" and a.dtype.itemsize > 4 and (out != a).any():
+        raise TypeError(f"{name} has dtype {a.dtype} and numbers that float32 doesn't hold; convert it to float64")
+    return out
 
 
 def require_finite(x: Array, name: str = "x") -> None:
@@ -86,6 +96,26 @@ def integer(value: Any, name: str, low: int, high: int) -> int:
     if not low <= number <= high:
         raise ValueError(f"{name} is {number}; it must be from {low} to {high}")
     return number
+
+
+def real(value: Any, name: str, low: float, high: float) -> float:
+    """``value`` as a float from ``low`` to ``high``."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} is {value!r}; it must be a number")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}; it must be a number") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {value}; it must be from {low:g} to {high:g}")
+    return number
+
+
+def peak_exponent(peak: Array) -> Array | None:
+    """Exponents that bring rows with these largest magnitudes near 1; 0 for ordinary rows, None if all are ordinary."""
+    wide = peak.astype(np.float64)
+    odd = (wide > 0) & ((wide > NORMAL) | (wide < 1 / NORMAL))
+    return np.where(odd, np.frexp(wide)[1], 0) if odd.any() else None
 
 
 def seed_of(seed: Any, name: str = "seed") -> int:

@@ -110,8 +110,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _rate(text: str) -> int | Fraction:
+    from evenbits.models.plan import number_of
+
     try:
-        value = Fraction(text)
+        value = number_of(text)
     except (ValueError, ZeroDivisionError):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of bits") from None
     return int(value) if value.denominator == 1 else value

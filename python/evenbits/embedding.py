@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits import _core
-from evenbits._arrays import Array, as_floats, integer, require_finite, seed_of, workers_of
+from evenbits._arrays import Array, as_floats, integer, peak_exponent, real, require_finite, seed_of, workers_of
 from evenbits.matrices import base_matrix, base_order, hadamard_length
 from evenbits.random import random_signs, random_subset
 
@@ -42,8 +42,7 @@ class Frame:
     @classmethod
     def of_redundancy(cls, d: int, redundancy: float, seed: int, stream: int = 0) -> Frame:
         """The frame with the least possible number of columns n >= redundancy * d."""
-        if not (math.isfinite(redundancy) and 1 <= redundancy <= 64):
-            raise ValueError(f"redundancy is {redundancy}; it must be from 1 to 64")
+        redundancy = real(redundancy, "redundancy", 1, 64)
         return cls(d, hadamard_length(math.ceil(redundancy * d - 1e-9)), seed, stream)
 
     @cached_property
@@ -71,13 +70,13 @@ class Frame:
     def analyse(self, x: Array, workers: int = 1) -> Array:
         """S^T x of float32 rows: the near-democratic embedding, least in the Euclidean norm."""
         a = self.spread(x)
-        _core.hadamard(a, a, self.base, self.signs, None, self.n**-0.5, workers)
+        _core.hadamard(a, a, self.base, self.signs, None, 1 / math.sqrt(self.n), workers)
         return a
 
     def synthesise(self, a: Array, workers: int = 1) -> Array:
         """S a of float32 rows."""
         y = np.empty_like(a)
-        _core.hadamard(a, y, self.base, None, self.signs, self.n**-0.5, workers)
+        _core.hadamard(a, y, self.base, None, self.signs, 1 / math.sqrt(self.n), workers)
         return np.ascontiguousarray(y[..., self.support])
 
 
@@ -118,7 +117,11 @@ def democratic_embedding(
         raise ValueError(f"solver is {solver!r}; the one known is 'kashin'")
     a, frame, schedule = _embedding_input(x, redundancy, seed, stream, eta, delta)
     iterations = integer(iterations, "iterations", 0, 10_000)
-    return kashin(frame, a, iterations, *schedule, closing=closing, workers=workers_of(workers))
+    exponent = peak_exponent(np.abs(a).max(axis=-1, keepdims=True, initial=0))  # no sum may overflow on the way
+    if exponent is not None:
+        a = np.ldexp(a, -exponent)
+    out = kashin(frame, a, iterations, *schedule, closing=closing, workers=workers_of(workers))
+    return out if exponent is None else np.ldexp(out, exponent)
 
 
 def kashin(frame: Frame, x: Array, iterations: int, eta: float, delta: float, *, closing: bool = True, workers: int = 1) -> Array:
@@ -165,8 +168,12 @@ def _embedding_input(
     frame = Frame.of_redundancy(a.shape[-1], redundancy, seed_of(seed), stream)
     usual = kashin_schedule(frame.n / frame.d)
     schedule = (usual[0] if eta is None else eta, usual[1] if delta is None else delta)
-    if not 0 < schedule[0] < 1:
-        raise ValueError(f"eta is {schedule[0]}; it must be between 0 and 1")
-    if not (math.isfinite(schedule[1]) and schedule[1] > 0):
-        raise ValueError(f"delta is {schedule[1]}; it must be positive")
-    return a, frame, schedule
+    return a, frame, (eta_of(schedule[0]), delta_of(schedule[1]))
+
+
+def eta_of(eta: float) -> float:
+    return real(eta, "eta", 1e-6, 1 - 1e-6)
+
+
+def delta_of(delta: float) -> float:
+    return real(delta, "delta", 1e-6, 1e6)

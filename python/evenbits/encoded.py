@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evenbits._arrays import Array, as_array, workers_of
-from evenbits._chunks import for_row_chunks
+from evenbits import _fused
+from evenbits._arrays import LARGEST, NORMAL, Array, as_array, peak_exponent, workers_of
+from evenbits._chunks import CHUNK, for_row_chunks
 from evenbits.codebooks import dequantize
 from evenbits.embedding import Frame
 from evenbits.packing import unpack, unpack_radix
@@ -21,9 +22,6 @@ from evenbits.spec import KEPT, EncodedError, Spec, canonical_json, levels_of
 from evenbits.transforms import inverse_randomized_hadamard
 
 __all__ = ["Encoded", "EncodedError", "canonical_json", "decode", "validate"]
-
-NORMAL = 2.0**60
-"""Rows whose largest number lies outside 1/NORMAL to NORMAL are worked on scaled by a power of two."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +67,18 @@ class Encoded:
 
     def error(self, x: ArrayLike) -> float:
         """Relative error |x - decode| / |x| (Frobenius norms) against the array x; 0 if both are 0."""
-        a = np.asarray(as_array(x), dtype=np.float64)
+        a = as_array(x)
         if a.shape != self.shape:
             raise ValueError(f"x has shape {a.shape}; the encoded array has {self.shape}")
-        top = float(np.max(np.abs(a), initial=0.0))
-        scale = 2.0 ** -math.frexp(top)[1] if top > 0 and not 1 / NORMAL < top < NORMAL else 1.0
-        a = a * scale
-        with np.errstate(over="ignore"):
-            norm, residual = np.linalg.norm(a), np.linalg.norm(a - np.asarray(self.decode(), np.float64) * scale)
-        return float(residual / norm) if norm > 0 else (0.0 if residual == 0 else math.inf)
+        a, y = a.reshape(-1), self.decode().reshape(-1)
+        top = max(float(a.max(initial=0)), -float(a.min(initial=0)))
+        exponent = -math.frexp(top)[1] if top > 0 and not 1 / NORMAL < top < NORMAL else 0
+        norm = residual = 0.0
+        for i in range(0, a.size, CHUNK):
+            part = np.ldexp(a[i : i + CHUNK].astype(np.float64), exponent)
+            part_error = part - np.ldexp(y[i : i + CHUNK].astype(np.float64), exponent)
+            norm, residual = norm + float(part @ part), residual + float(part_error @ part_error)
+        return math.sqrt(residual / norm) if norm > 0 else (0.0 if residual == 0 else math.inf)
 
 
 def validate(encoded: Encoded) -> None:
@@ -120,12 +121,12 @@ def decode(encoded: Encoded, *, workers: int = 1) -> Array:
     spec, workers = encoded._spec, workers_of(workers)
     out = np.empty((spec.rows, spec.d), value_dtype(spec.dtype))
     if out.size:
-        planes = {name: np.ascontiguousarray(plane) for name, plane in encoded.planes.items()}
+        planes = {name: np.require(plane, None, ("C", "A", "E")) for name, plane in encoded.planes.items()}
         restore = _Restore(spec, planes)
 
         def work(begin: int, end: int) -> None:
             with np.errstate(over="ignore", under="ignore"):
-                out[begin:end] = restore.rows(begin, end)
+                restore.fill(begin, end, out[begin:end])
 
         for_row_chunks(spec.rows, spec.length, workers, work)
     return out.reshape(spec.shape)
@@ -156,7 +157,7 @@ class Meaning:
             self.lower = levels_of(spec.grid, m, m)
             self.upper = levels_of(spec.grid, m + 1, m) if u else self.lower
         self.split = spec.codes.upper_digits(spec.kept)  # the first codes of a row have one level more
-        self.plain = spec.codes.per == 1 and u == 0
+        self.plain = spec.codes.per == 1 and u == 0 and m == 1 << spec.codes.bits
 
     @cached_property
     def frame(self) -> Frame:
@@ -215,6 +216,23 @@ class _Restore:
     def __init__(self, spec: Spec, planes: dict[str, Array]) -> None:
         self.spec, self.planes = spec, planes
         self.meaning = Meaning(spec, planes.get("levels"))
+        self.rotated = _fused.Rotated(spec, self.meaning.lower) if _fused.applies(spec) else None
+
+    def fill(self, begin: int, end: int, out: Array) -> None:
+        """Rows begin to end, to ``out``."""
+        done = 0
+        if self.rotated:
+            y = out if out.dtype == np.float32 else np.empty(out.shape, np.float32)
+            done = self.rotated.decode(self.planes["codes"][begin:end], self.planes["scales"][begin:end], y)
+            if y is not out:
+                out[:done] = self.within(y[:done])
+        if done < len(out):
+            out[done:] = self.within(self.rows(begin + done, end))
+
+    def within(self, y: Array) -> Array:
+        """Levels may lie a little beyond the largest number of the dtype: of float16 they do, or of float32 in huge rows."""
+        top = LARGEST[self.spec.dtype]
+        return np.clip(y, -top, top) if y.dtype == np.float64 or self.spec.dtype in ("float16", "bfloat16") else y
 
     def _groups(self, name: str, begin: int, end: int) -> Array:
         plane = self.planes[name]
@@ -230,20 +248,16 @@ class _Restore:
         codes = self.meaning.unpack(self.planes["codes"][begin:end])
         y = self.meaning.look_up(codes, mantissa.astype(np.float32), zero)
         y = self.meaning.un_embed(self.meaning.scatter(y))
-        if exponent is None:
-            return y
-        wide = np.ldexp(y.astype(np.float64), exponent)
-        top = np.finfo(np.float32 if spec.dtype == "bfloat16" else spec.dtype).max
-        return np.clip(wide, -float(top), float(top))  # a level may lie a hair beyond the largest number there is
+        if exponent is not None:
+            y = np.ldexp(y.astype(np.float64), exponent)
+        return y
 
 
 def split_range(scale: Array) -> tuple[Array, Array | None]:
     """Scales of rows as mantissa * 2^exponent, exponent a column, or None if every row is of ordinary size."""
-    top = np.max(np.abs(scale), axis=-1, keepdims=True).astype(np.float64)
-    odd = (top > 0) & ((top > NORMAL) | (top < 1 / NORMAL))
-    if not odd.any():
+    exponent = peak_exponent(np.max(np.abs(scale), axis=-1, keepdims=True))
+    if exponent is None:
         return scale, None
-    exponent = np.where(odd, np.frexp(top)[1], 0)
     return np.ldexp(scale.astype(np.float64), -exponent), exponent
 
 

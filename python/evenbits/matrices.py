@@ -13,6 +13,8 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from evenbits._arrays import integer
+
 LARGEST_BASE = 1024
 """Order of the largest base: a transform costs m + log2(n / m) additions an element, so larger ones gain nothing."""
 CHEAP_BASE = 128
@@ -147,8 +149,7 @@ def base_order(n: int, largest: int = LARGEST_BASE) -> int | None:
 
 def hadamard_length(n: int, largest: int = CHEAP_BASE) -> int:
     """The least length >= n with a base of order ``largest`` at most; from n = 64 on less than a tenth above n."""
-    if n < 1:
-        raise ValueError(f"n is {n}; it must be positive")
+    n = integer(n, "n", 1, 2**40)
     while base_order(n, largest) is None:
         n += 1 if n < 64 else n & -n  # a length has few bits: go up by the lowest one
     return n
@@ -156,9 +157,10 @@ def hadamard_length(n: int, largest: int = CHEAP_BASE) -> int:
 
 def hadamard_matrix(n: int) -> NDArray[np.int8]:
     """The matrix of ``hadamard_transform`` of length n, as n x n entries +1 and -1. H is symmetric and H H = n I."""
+    n = integer(n, "n", 1, 2**16)
     m = base_order(n)
     if m is None:
-        raise ValueError(unknown_length(n))
+        raise ValueError(unknown_length(n).removesuffix(": pad with zeros (pad=True)"))
     h = np.ones((1, 1), np.int8)
     while len(h) < n // m:
         h = np.block([[h, h], [h, -h]])

@@ -191,7 +191,8 @@ class Spec:
         if "embedding" in spec:
             e = _Reader(top.take("embedding"), "spec.embedding")
             kind = e.choice("kind", ("hadamard", "frame"))
-            embedding = Embedding(kind, e.integer("length", max(d, 1), 2**40), e.integer("rounds", 1, 64, 1))
+            most = min(2 * max(d, 1) if kind == "hadamard" else 128 * max(d, 1), 2**32)  # beyond what the methods make
+            embedding = Embedding(kind, e.integer("length", max(d, 1), most), e.integer("rounds", 1, 64, 1))
             e.finish()
             if base_order(embedding.length) is None or (kind == "frame" and embedding.rounds != 1):
                 raise EncodedError(f"spec.embedding.length is {embedding.length}; no transform has that length")
@@ -267,10 +268,11 @@ class _Reader:
 
     def fraction(self, key: str) -> Fraction:
         value = self.text(key)
-        try:
-            return Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            raise EncodedError(f"{self.where}.{key} is {value!r}; it must be a fraction such as '5/2'") from None
+        parts = value.split("/")
+        short = len(parts) <= 2 and all(p.isascii() and p.isdigit() and len(p) <= 18 and int(p) for p in parts)
+        if not short or not 0 < Fraction(value) <= 16:
+            raise EncodedError(f"{self.where}.{key} is {value[:40]!r}; it must be a fraction up to 16 such as '5/2'")
+        return Fraction(value)
 
     def radix(self, key: str) -> Radix:
         value = self.take(key)

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits import _core
-from evenbits._arrays import FLOAT32, Array, as_array, as_floats, integer, is_bfloat16, output, seed_of, workers_of
+from evenbits._arrays import FLOAT32, Array, as_array, as_floats, integer, is_bfloat16, output, real, seed_of, workers_of
 from evenbits.matrices import base_matrix, base_order, hadamard_length, unknown_length
 from evenbits.random import random_signs
+
+LIMITS32, LIMITS64 = ((-float(np.finfo(t).max), float(np.finfo(t).max)) for t in (np.float32, np.float64))
 
 
 def hadamard_transform(
@@ -39,10 +41,9 @@ def hadamard_transform(
             raise TypeError(f"x has dtype {dtype}; integers must fit into int32, or convert x to a float dtype")
         dtype = np.dtype(np.int32)
         a = np.asarray(a, dtype=dtype, order="C")
-    elif not math.isfinite(scale):
-        raise ValueError(f"scale is {scale}; it must be finite")
     else:
         a = as_floats(a)
+        scale = real(scale, "scale", *(LIMITS32 if a.dtype is FLOAT32 or a.dtype == FLOAT32 else LIMITS64))
         dtype = dtype if dtype.isnative else dtype.newbyteorder("=")
     if a.ndim == 0:
         raise ValueError("x has no axis to transform; pass an array of one dimension or more")
@@ -136,7 +137,7 @@ def _rotate(
     for r in order:
         signs = random_signs(seed, stream, n, first=r * n, dtype=a.dtype.type)
         before, after = (signs, None) if forward else (None, signs)
-        _core.hadamard(a, y, base, before, after, n**-0.5, workers)
+        _core.hadamard(a, y, base, before, after, 1 / math.sqrt(n), workers)
         a = y
     if y is not out:
         np.copyto(out, y, casting="unsafe")

@@ -50,6 +50,21 @@ typedef struct evenbits_radix {
   uint32_t bits;   /* bits a block: 1 to 64 */
 } evenbits_radix;
 
+/* Rows of d values as n = h.n >= d plain codes each, of y = scale * H (signs o x) with zeros appended to x. */
+typedef struct evenbits_rotation {
+  evenbits_hadamard h;
+  size_t d;
+  const float* signs;      /* n factors */
+  float scale;             /* n^-1/2 */
+  uint32_t bits;           /* 1 to 8 */
+  const float* levels;     /* 256 entries: what the codes mean, in units of a row's scale */
+  const float* thresholds; /* 2^bits - 1 of them, ascending; decoding does not read them */
+} evenbits_rotation;
+
+/* How encode_rotated_f32 chooses the scale after the codes: not at all, with the least squared error, or so that the
+ * error is orthogonal to the row. */
+enum { EVENBITS_FIT_NONE, EVENBITS_FIT_LEAST_SQUARES, EVENBITS_FIT_UNBIASED };
+
 typedef struct evenbits_api {
   uint32_t version; /* EVENBITS_API_VERSION of the build; later versions only append members */
   const char* isa;  /* "sse2", "avx2", "avx512" or "neon" */
@@ -130,6 +145,17 @@ typedef struct evenbits_api {
    * scratch: 2 n floats. */
   void (*kashin_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs, uint32_t iterations,
                      float eta, float delta, int closing, float* scratch);
+
+  /* Codes and scales of rotated rows. With the sums of `dot` and all else in doubles: s = sqrt(<y, y> / n), as a float; the
+   * codes of y * (1 / s), the reciprocal as a float and 0 for s < 2^-100, as nearest_level and pack give them; then, l being
+   * their levels, the scale <y, l> / <l, l> (least squares), <y, y> / <y, l> (unbiased), or s where that is not a positive
+   * number. Stops at a row whose largest magnitude or whose scale is neither 0 nor from 2^-60 to 2^60 (so at NaN and
+   * infinity, too) and returns its index, or `rows`; bytes of rows from there on are undefined. scratch: n floats. */
+  size_t (*encode_rotated_f32)(const float* x, size_t rows, const evenbits_rotation* r, int fit, uint8_t* packed,
+                               size_t row_bytes, float* scales, float* scratch);
+  /* The first d values of signs o (scale * H y), y = levels[code] * scales[row]. Stops at scales of other sizes likewise. */
+  size_t (*decode_rotated_f32)(const uint8_t* packed, size_t row_bytes, const float* scales, size_t rows,
+                               const evenbits_rotation* r, float* x, float* scratch);
 } evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or

@@ -37,8 +37,8 @@ class Budget:
 
 def parse_budget(budget: Rate | str) -> Budget:
     """2.5 or "2.5" is bits a value; "12MB", "12 MiB" or "500kB" (B, kB, MB, GB, KiB, MiB, GiB) a file size."""
-    text = str(budget).strip()
-    sized = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(?:([kKMG]?)(i?))B", text)
+    text = (f"{budget:.12f}" if isinstance(budget, float) else str(budget)).strip()
+    sized = re.fullmatch(r"(\d{1,15}\.?\d{0,15}|\.\d{1,15})\s*(?:([kKMG]?)(i?))B", text)
     try:
         if sized:
             number, prefix, binary = sized.groups()
@@ -47,12 +47,19 @@ def parse_budget(budget: Rate | str) -> Budget:
             unit = prefix.upper() + "i" if binary else prefix.lower() if prefix in "kK" else prefix
             parsed = Budget(size=int(Fraction(number) * _UNITS[unit or "B"]))
         else:
-            parsed = Budget(bits=Fraction(text))  # a float as the decimal fraction that it prints as
+            parsed = Budget(bits=number_of(text))
     except (ValueError, ZeroDivisionError, OverflowError):
         raise ValueError(f"budget is {text!r}; give bits a value, as 2.5, or a file size, as 12MB or 12MiB") from None
     if (parsed.bits or parsed.size or 0) <= 0:
         raise ValueError(f"budget is {text!r}; it must be above 0")
     return parsed
+
+
+def number_of(text: str) -> Fraction:
+    """A number such as 4, 2.5, .75 or 7/3. Raises ValueError for other texts, also for those that would take ages."""
+    if not re.fullmatch(r"\d{1,15}(\.\d{0,15}|/\d{1,15})?|\.\d{1,15}", text):
+        raise ValueError(f"{text!r} is no number of bits")
+    return Fraction(text)
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def make_plan(
     layouts = _Layouts(chosen, maker(method, seed, options or {}))
     if budget is None:
         assert bits is not None
-        layouts.make(bits)  # raises for what is no rate
+        layouts.make(bits, 0)  # raises for what is no rate
     elif budget.bits is not None:
         values = sum(tensor.size for tensor in chosen.values())
 
@@ -148,25 +155,27 @@ def own_shape(tensor: Tensor) -> tuple[int, ...] | None:
     return tensor.shape if len(tensor.shape) > 2 else None
 
 
-def maker(method: str, seed: int, options: Mapping[str, Any]) -> Callable[[Rate], Quantizer]:
-    """Quantizers of one method for any rate. Raises ValueError for an unknown method or option."""
+def maker(method: str, seed: int, options: Mapping[str, Any]) -> Callable[[Rate, int], Quantizer]:
+    """Quantizers of one method for any rate and stream of random numbers. Raises ValueError for an unknown method or option."""
     kind = method_named(method)
-    known = [name for name in inspect.signature(kind).parameters if name not in ("bits", "seed")]
+    known = [name for name in inspect.signature(kind).parameters if name not in ("bits", "seed", "stream")]
     for option in options:
         if option not in known:
             raise ValueError(f"{method} has no option {option!r}; it has {', '.join(known)}")
-    return lru_cache(maxsize=None)(lambda rate: kind(rate, seed=seed, **options))
+    return lru_cache(maxsize=None)(lambda rate, stream: kind(rate, seed=seed, stream=stream, **options))
 
 
 class _Layouts:
     """The specs of a model's tensors at any rate."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], make: Callable[[Rate], Quantizer]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], make: Callable[[Rate, int], Quantizer]) -> None:
         self.tensors, self.make = tensors, make
+        # Every tensor draws numbers of its own, so that the errors of two of them have nothing in common.
+        self.streams = {name: i for i, name in enumerate(sorted(tensors))}
 
     def quantizer(self, name: str, rate: Rate) -> Quantizer:
         """At the rate, or one code a row if that is more."""
-        return self.make(max(rate, Fraction(1, rows_of(self.tensors[name].shape)[-1])))
+        return self.make(max(rate, Fraction(1, rows_of(self.tensors[name].shape)[-1])), self.streams[name])
 
     def specs(self, rate: Rate) -> dict[str, Spec]:
         """Of the tensors that get smaller."""

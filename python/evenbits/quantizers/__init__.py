@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from evenbits._arrays import as_array
 from evenbits.encoded import Encoded
-from evenbits.quantizers.base import MOST_BITS, Quantizer, rational
+from evenbits.quantizers.base import MOST_BITS, NoSuchRateError, Quantizer, rational, stored_dtype
 from evenbits.quantizers.democratic import Democratic
 from evenbits.quantizers.lloyd_max import LloydMax
 from evenbits.quantizers.near_democratic import NearDemocratic
@@ -18,7 +21,7 @@ from evenbits.quantizers.uniform import Uniform
 __all__ = ["Democratic", "LloydMax", "NearDemocratic", "Quantizer", "Uniform", "methods", "quantize", "within_budget"]
 
 STEPS = 256
-"""Rates that a budget tries are multiples of 1 / STEPS bit."""
+"""Rates of a bit a coordinate or more that a budget tries are multiples of 1 / STEPS bit."""
 
 
 def methods() -> dict[str, type[Quantizer]]:
@@ -59,51 +62,54 @@ def quantize(
     if budget is None:
         return cls(4 if bits is None else bits, seed=seed, **options).encode(x, workers=workers)
     a = as_array(x)
-    return within_budget(cls, a.shape, a.dtype.name, budget, seed=seed, **options).encode(a, workers=workers)
+    return within_budget(cls, a.shape, stored_dtype(a.dtype), budget, seed=seed, **options).encode(a, workers=workers)
 
 
 def within_budget(
     cls: type[Quantizer], shape: tuple[int, ...], dtype: str, budget: float | Fraction, **options: Any
 ) -> Quantizer:
-    """The quantizer of the highest rate whose ``Encoded`` of that shape takes at most ``budget`` bits a value."""
-    ceiling = rational(min(budget, MOST_BITS) if isinstance(budget, (int, float, Fraction)) else budget, "budget")
-    size = 1
-    for n in shape:
-        size *= n
-    allowed = ceiling * size / 8
+    """The quantizer of the highest rate whose ``Encoded`` of that shape takes at most ``budget`` bits a value.
 
-    def fits(steps: int) -> bool:
+    Tried are all multiples of 1/256 bit from the budget down to 1 bit a coordinate, then every number of coordinates that
+    have a code at all: sizes do not quite grow with the rate, since rows are padded and the spec is text.
+    """
+    size = math.prod(shape)
+    ceiling = rational(2 * MOST_BITS if budget == math.inf else budget, "budget", math.inf)
+    allowed = int(ceiling * size) // 8
+    for quantizer in _rates(cls, shape, ceiling, allowed, options):
+        if quantizer.nbytes(shape, dtype) <= allowed:
+            return quantizer
+    least = next(_rates(cls, shape, None, 0, options), None)
+    what = f"budget is {float(ceiling):g} bits a value: codes, scales and spec of shape {shape} do not fit into it"
+    if least is None or not size:
+        raise ValueError(what)
+    raise ValueError(f"{what}; the least that method {cls.method!r} can take is {8 * least.nbytes(shape, dtype) / size:.4g}")
+
+
+def _rates(
+    cls: type[Quantizer], shape: tuple[int, ...], ceiling: Fraction | None, allowed: int, options: dict[str, Any]
+) -> Iterator[Quantizer]:
+    """Quantizers that make codes of that shape, of rates that fall from the ceiling, or without one rise from the least."""
+    first = cls(1, **options)
+    d = (shape[-1] if shape else 1) or 1
+    embedding = first.embedding(d)
+    length = embedding.length if embedding else d
+    whole = first.rate(d, length)  # bits a coordinate at bits=1, a fraction of it in a redundant frame
+    lowest = int(STEPS / whole)
+    if ceiling is None:
+        rates: Iterable[Fraction] = (
+            first.bits_for(1, d, length),
+            *(Fraction(s, STEPS) for s in range(lowest, MOST_BITS * STEPS + 1)),
+        )
+    else:
+        # Codes alone take kept / 8 bytes a row: counts far above what is allowed need no trial.
+        most = min(length - 1, 8 * allowed // max(math.prod(shape[:-1]), 1) + 32)
+        steps = range(int(min(ceiling, Fraction(MOST_BITS)) * STEPS), lowest - 1, -1)
+        rates = chain((Fraction(s, STEPS) for s in steps), (first.bits_for(k, d, length) for k in range(most, 0, -1)))
+    for bits in rates:
         try:
-            return cls(Fraction(steps, STEPS), **options).nbytes(shape, dtype) <= allowed
-        except ValueError as error:
-            if "bits" in str(error):  # no code of that rate exists, for this grid or this length
-                return False
-            raise
-
-    # Sizes grow with the rate but for the padding of rows: find where they cross, then look a little further.
-    low, high = 0, min(MOST_BITS * STEPS, int(ceiling * STEPS))
-    best = next((s for s in range(high, max(high - 8, 0), -1) if fits(s)), 0)
-    while not best and low < high:
-        middle = (low + high + 1) // 2
-        if fits(middle):
-            low = middle
-        else:
-            high = middle - 1
-    best = best or next((s for s in range(low + 8, 0, -1) if s <= low or fits(s)), 0)
-    if best and fits(best):
-        return cls(Fraction(best, STEPS), **options)
-    raise ValueError(_too_small(cls, shape, dtype, ceiling, size, options))
-
-
-def _too_small(
-    cls: type[Quantizer], shape: tuple[int, ...], dtype: str, budget: Fraction, size: int, options: dict[str, Any]
-) -> str:
-    least = None
-    for steps in range(1, 2 * STEPS):
-        try:
-            least = cls(Fraction(steps, STEPS), **options).nbytes(shape, dtype)
-            break
-        except ValueError:
+            quantizer = cls(bits, **options)
+            quantizer.spec(shape)
+        except NoSuchRateError:
             continue
-    need = f"; the least that method {cls.method!r} can take is {8 * least / size:.4g}" if least and size else ""
-    return f"budget is {float(budget):g} bits a value: codes, scales and spec of shape {shape} do not fit into it{need}"
+        yield quantizer

@@ -9,26 +9,30 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits._arrays import Array, as_array, as_floats, integer, is_bfloat16, require_finite, seed_of, workers_of
-from evenbits.encoded import Encoded, Meaning, as_matrix
+from evenbits._arrays import Array, as_array, as_floats, integer, seed_of, workers_of
+from evenbits.encoded import Encoded, Meaning
 from evenbits.packing import Radix, radix_for
 from evenbits.quantizers.walk import Walk, absmax_step
-from evenbits.spec import KEPT, SCALE_DTYPES, UNIFORM, Embedding, Spec, possible
+from evenbits.spec import KEPT, SCALE_DTYPES, UNIFORM, VALUE_DTYPES, Embedding, Spec, possible
 
 MOST_BITS = 16
 ROUNDINGS = ("nearest", "stochastic")
 FITS = ("range", "least_squares", "unbiased")
 
 
-def rational(bits: Any, name: str = "bits") -> Fraction:
+def rational(bits: Any, name: str = "bits", most: float = MOST_BITS) -> Fraction:
     """A rate as an exact fraction: integers, fractions, and floats as the decimal fraction that prints as they do."""
     if not isinstance(bits, (int, float, Fraction, np.integer, np.floating)) or isinstance(bits, bool):
-        raise TypeError(f"{name} is {bits!r}; it must be a number above 0, at most {MOST_BITS}")
-    if not 0 < bits <= MOST_BITS:
-        raise ValueError(f"{name} is {bits}; it must be above 0 and at most {MOST_BITS}")
+        raise TypeError(f"{name} is {bits!r}; it must be a number above 0, at most {most:g}")
+    if not 0 < bits <= most:
+        raise ValueError(f"{name} is {bits}; it must be above 0 and at most {most:g}")
     if isinstance(bits, (float, np.floating)):
         return Fraction(repr(float(bits)))
     return bits if isinstance(bits, Fraction) else Fraction(int(bits))
+
+
+class NoSuchRateError(ValueError):
+    """There is no code of the rate asked for."""
 
 
 def code_layout(rate: Fraction, length: int) -> tuple[Radix, int]:
@@ -40,7 +44,9 @@ def code_layout(rate: Fraction, length: int) -> tuple[Radix, int]:
     if rate < 1:
         kept = int(rate * length)
         if length and not kept:
-            raise ValueError(f"bits leaves no code in a row of {length}; take at least {Fraction(1, length)} bits a coordinate")
+            raise NoSuchRateError(
+                f"bits leaves no code in a row of {length}; take at least {Fraction(1, length)} bits a coordinate"
+            )
         return Radix(2, 0, 1, 1), kept
     if rate.denominator == 1:
         return Radix(1 << int(rate), 0, 1, int(rate)), length
@@ -49,9 +55,16 @@ def code_layout(rate: Fraction, length: int) -> tuple[Radix, int]:
 
 def choice(value: Any, name: str, known: tuple[str, ...]) -> str:
     """``value`` if it is one of the known words."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} is {value!r}; known are {', '.join(map(repr, known))}")
-    return str(value)
+    return value
+
+
+def stored_dtype(dtype: Any) -> str:
+    """The dtype that arrays of this one are decoded to: integers become float32."""
+    dtype = np.dtype(dtype) if isinstance(dtype, str) and dtype != "bfloat16" else dtype
+    name: str = dtype if isinstance(dtype, str) else dtype.name
+    return name if name in VALUE_DTYPES else "float32"
 
 
 class Quantizer:
@@ -77,16 +90,18 @@ class Quantizer:
 
     def spec(self, shape: tuple[int, ...], dtype: str = "float32") -> Spec:
         """The spec of an array of that shape and dtype: it depends on nothing else."""
+        for n in shape:
+            integer(n, "shape", 0, 2**40)
         d = shape[-1] if shape else 1
         embedding = self.embedding(d) if d else None
         length = embedding.length if embedding else d
         codes, kept = code_layout(self.rate(d, length) if d else self.bits, length)
         grid = self.grid_for(codes)
         if not possible(grid, codes):
-            raise ValueError(f"bits is {float(self.bits):g}; there is no grid {grid!r} of {codes.levels} levels")
+            raise NoSuchRateError(f"bits is {float(self.bits):g}; there is no grid {grid!r} of {codes.levels} levels")
         group = max(kept, 1) if self.group == -1 else min(self.group, kept)
         if kept < length and 0 < group < kept:
-            raise ValueError(f"per is {self.group}; rates below 1 bit take a scale a row or a tensor")
+            raise NoSuchRateError(f"per is {self.group}; rates below 1 bit take a scale a row or a tensor")
         return Spec(
             self.method,
             self.bits,
@@ -104,7 +119,7 @@ class Quantizer:
 
     def nbytes(self, shape: tuple[int, ...], dtype: str = "float32") -> int:
         """``Encoded.nbytes`` of an array of that shape and dtype, known without its values."""
-        return self.spec(tuple(shape), dtype).nbytes()
+        return self.spec(tuple(shape), stored_dtype(dtype)).nbytes()
 
     def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:
         """The codes of x, row by row of its last axis.
@@ -115,12 +130,10 @@ class Quantizer:
         """
         source = as_array(x)
         a = as_floats(source)
-        require_finite(a)
-        floating = source.dtype.kind == "f" or is_bfloat16(source.dtype)
-        spec = self.spec(a.shape, source.dtype.name if floating else "float32")
+        spec = self.spec(a.shape, stored_dtype(source.dtype))
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in spec.layout().items()}
         if a.size:
-            Walk(self, spec, planes, as_matrix(a), workers_of(workers)).run()
+            Walk(self, spec, planes, a, workers_of(workers)).run()
         return Encoded(planes, spec.to_dict())
 
     # In what follows methods differ.
@@ -132,6 +145,10 @@ class Quantizer:
     def rate(self, d: int, length: int) -> Fraction:
         """Bits a coordinate."""
         return self.bits
+
+    def bits_for(self, kept: int, d: int, length: int) -> Fraction:
+        """The rate below 1 bit a coordinate that gives ``kept`` of them a code."""
+        return Fraction(kept, length)
 
     def grid_for(self, codes: Radix) -> str:
         """The grid of these level counts."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from evenbits._arrays import Array, integer
-from evenbits.embedding import Frame, kashin, kashin_schedule
+from evenbits.embedding import Frame, delta_of, eta_of, kashin, kashin_schedule
 from evenbits.encoded import Meaning
 from evenbits.quantizers.base import FITS, ROUNDINGS, Quantizer, choice
 from evenbits.spec import Embedding
@@ -45,16 +45,19 @@ class Democratic(Quantizer):
         self.fit = choice(fit or ("unbiased" if stochastic else "least_squares"), "fit", FITS)
         self.redundancy = redundancy
         self.iterations = integer(iterations, "iterations", 0, 10_000)
-        self.eta, self.delta = eta, delta
         Frame.of_redundancy(1, redundancy, 0)
-        for name, value, top in (("eta", eta, 1.0), ("delta", delta, float("inf"))):
-            if value is not None and not 0 < value < top:
-                raise ValueError(f"{name} is {value}; it must be positive" + (", below 1" if top == 1 else ""))
+        self.eta = None if eta is None else eta_of(eta)
+        self.delta = None if delta is None else delta_of(delta)
+        if stochastic and self.grid == "mid_rise":
+            raise ValueError("grid is 'mid_rise', without levels at the ends of the range; stochastic rounding takes another")
         if stochastic and self.fit == "least_squares":
             raise ValueError("fit is 'least_squares'; stochastic rounding takes 'range' or 'unbiased'")
 
     def rate(self, d: int, length: int) -> Fraction:
         return self.bits * d / length
+
+    def bits_for(self, kept: int, d: int, length: int) -> Fraction:
+        return Fraction(kept, d)
 
     def embedding(self, d: int) -> Embedding:
         return Embedding("frame", Frame.of_redundancy(d, self.redundancy, 0).n)

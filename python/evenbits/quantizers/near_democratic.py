@@ -17,8 +17,9 @@ class NearDemocratic(Quantizer):
     levels: "lloyd_max" (default) or "uniform". Beyond 256 levels (8 bits) there are uniform ones alone.
     range, of uniform levels: "optimal" (the best for a Gaussian; default) or "absmax" (default of stochastic rounding).
     rounding: "nearest" (default), or "stochastic", which takes uniform levels up to "absmax" and is unbiased.
-    fit: "least_squares" (default: the scale of least error), "unbiased" (scale |y|^2 / <y, levels>, EDEN's, so that the
-    error is orthogonal to x on average; with stochastic rounding the default) or "range".
+    fit: "least_squares" (default: the scale of least error), "unbiased" (scale |y|^2 / <y, levels>, EDEN's: <x', x> = |x|^2
+    always, and the mean over seeds is x the more closely the longer and the more spread out x is; with stochastic rounding,
+    which is exactly unbiased, the default) or "range".
     rounds: of signs and transform (default 1).
     Rows of d values become rows of n >= d codes, n the next length of a Hadamard matrix.
     Sources: near-democratic embeddings, Saha, Pilanci, Goldsmith, arXiv 2103.07578; EDEN, Vargaftik et al., ICML 2022.
@@ -48,6 +49,8 @@ class NearDemocratic(Quantizer):
         self.rounds = integer(rounds, "rounds", 1, 64)
         if stochastic and (self.levels, self.range) != ("uniform", "absmax"):
             raise ValueError("rounding is 'stochastic'; it takes levels='uniform' and range='absmax'")
+        if self.levels == "lloyd_max" and self.range == "absmax":
+            raise ValueError("range is 'absmax'; that is for levels='uniform'")
         if stochastic and self.fit == "least_squares":
             raise ValueError("fit is 'least_squares'; stochastic rounding takes 'range' or 'unbiased'")
 

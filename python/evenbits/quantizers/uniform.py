@@ -6,7 +6,8 @@ from fractions import Fraction
 import numpy as np
 
 from evenbits._arrays import Array, integer
-from evenbits.quantizers.base import FITS, ROUNDINGS, Quantizer, choice
+from evenbits.packing import Radix
+from evenbits.quantizers.base import FITS, ROUNDINGS, NoSuchRateError, Quantizer, choice
 from evenbits.spec import Spec
 
 
@@ -15,8 +16,10 @@ class Uniform(Quantizer):
 
     range: "absmax" (default; symmetric, up to the largest magnitude), "min_max" (affine, with an integer zero point, so
     that 0 is a level) or "optimal" (the one of 64 symmetric clipping levels that has the least squared error).
-    grid: "mid_rise" (default; levels +-1/2, +-3/2, ... steps, outermost cells end at the range), "end_point" (the
-    outermost levels lie on the range; the default of stochastic rounding) or "mid_tread" (0 is a level; 3 levels or more).
+    grid: "mid_tread" (default where there are 3 levels: 0 is a level and the outermost lie on the range, so that one large
+    value does not push the small ones of its row away from 0), "mid_rise" (levels +-1/2, +-3/2, ... steps, the outermost
+    cells end at the range: less error where values fill the range) or "end_point" (the outermost levels lie on the range;
+    the default of stochastic rounding).
     rounding: "nearest" or "stochastic". Stochastic codes are unbiased inside the range, hence with "absmax" and "min_max".
     per: "row" (default), "tensor", or a number of consecutive values that share a scale.
     fit: "range" keeps the scale that the range gives; "least_squares" refits it to the codes; "unbiased" (stochastic
@@ -49,8 +52,11 @@ class Uniform(Quantizer):
                 raise ValueError(f"grid is {grid!r}; range='min_max' has a grid of its own")
             self.grid = "affine"
         else:
-            usual = "end_point" if rounding == "stochastic" else "mid_rise"
+            usual = "end_point" if rounding == "stochastic" else "mid_tread"
             self.grid = choice(grid or usual, "grid", ("mid_rise", "end_point", "mid_tread"))
+        self.usual = grid is None
+        if self.rounding == "stochastic" and self.grid == "mid_rise":
+            raise ValueError("grid is 'mid_rise', without levels at the ends of the range; stochastic rounding takes another")
         if self.rounding == "stochastic" and self.fit == "least_squares":
             raise ValueError("fit is 'least_squares'; stochastic rounding takes 'range' or 'unbiased'")
         if self.rounding == "nearest" and self.fit == "unbiased":
@@ -63,10 +69,18 @@ class Uniform(Quantizer):
         least, greatest = np.minimum(measure["least"], 0), np.maximum(measure["greatest"], 0)
         step = (greatest - least) / top
         zero = np.rint(np.divide(-least, step, out=np.zeros_like(step), where=step > 0))
-        # Rounding the zero point moves the range by half a step at most: widen the step so that both ends stay inside.
+        if self.rounding == "nearest":
+            return step, zero
+        # Rounding the zero point moved the range, by half a step at most: widen the step so that both ends lie inside.
+        zero = np.clip(zero, least < 0, top - (greatest > 0))
         below = np.divide(-least, zero, out=np.zeros_like(step), where=zero > 0)
         above = np.divide(greatest, top - zero, out=np.zeros_like(step), where=zero < top)
-        return np.maximum(step, np.maximum(below, above)) if self.rounding == "stochastic" else step, zero
+        return np.maximum(step, np.maximum(below, above)), zero
+
+    def grid_for(self, codes: Radix) -> str:
+        if self.grid == "affine" and self.rounding == "stochastic" and codes.levels < 3:
+            raise NoSuchRateError(f"bits is {float(self.bits):g}; an unbiased zero point and both ends take 3 levels")
+        return "mid_rise" if self.grid == "mid_tread" and self.usual and codes.levels < 3 else self.grid
 
 
 def group_of(per: str | int) -> int:

@@ -7,25 +7,20 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from evenbits import _core
-from evenbits._arrays import Array
+from evenbits import _core, _fused
+from evenbits._arrays import LARGEST, Array, peak_exponent, require_finite
 from evenbits._chunks import for_row_chunks
 from evenbits.codebooks import nearest_level
-from evenbits.encoded import NORMAL, Meaning, per_coordinate, stored_scales
+from evenbits.encoded import Meaning, as_matrix, per_coordinate, stored_scales
 from evenbits.packing import pack, pack_radix
 from evenbits.rounding import round_nearest, round_stochastic
-from evenbits.spec import DITHER, UNIFORM, Spec
+from evenbits.spec import DITHER, LAWS, UNIFORM, Spec
 
 if TYPE_CHECKING:
     from evenbits.quantizers.base import Quantizer
 
 TINY = 2.0**-100
 """Smaller scales count as 0: their reciprocals would not be ordinary floats."""
-LARGEST = {
-    **{name: float(np.finfo(name).max) for name in ("float64", "float32", "float16")},
-    "bfloat16": 2.0**128 - 2.0**120,
-}
-"""The largest scale of each stored dtype."""
 CLIPS = 64
 """The search for the best clipping level tries this many: i / CLIPS of the range, i = 1 to CLIPS."""
 
@@ -42,24 +37,42 @@ def absmax_step(grid: str, levels: int, peak: Array) -> Array:
 
 
 class Walk:
-    """Fills the planes of a spec from the rows x, as a quantizer says."""
+    """Fills the planes of a spec from the rows of an array, as a quantizer says."""
 
-    def __init__(self, quantizer: Quantizer, spec: Spec, planes: dict[str, Array], x: Array, workers: int) -> None:
-        self.quantizer, self.spec, self.planes, self.x, self.workers = quantizer, spec, planes, x, workers
+    def __init__(self, quantizer: Quantizer, spec: Spec, planes: dict[str, Array], source: Array, workers: int) -> None:
+        self.quantizer, self.spec, self.planes, self.source, self.workers = quantizer, spec, planes, source, workers
+        self.x = as_matrix(source)
         self.group = spec.group or spec.kept
         stochastic = quantizer.rounding == "stochastic"
         self.fits = quantizer.fit != "range" and not stochastic
         # Stochastic codes are unbiased as they are; only what was left out is missing on average.
+        self.stochastic = stochastic
         self.gain = spec.length / spec.kept if stochastic and quantizer.fit == "unbiased" else 1.0
 
     def run(self) -> None:
         self.meaning = Meaning(self.spec, self.planes.get("levels"))
-        self.exponent = peak_exponent(self._tensor_peak()) if self.spec.group == 0 else None
+        self.exponent: Array | None = None
+        main = self.spec.method == "near_democratic" and self.spec.grid in LAWS and self.x.dtype == np.float32
+        if main and _fused.applies(self.spec):
+            self.rotated = _fused.Rotated(self.spec, self.meaning.lower)
+            self._sweep(self._rotated_rows)
+            return
+        require_finite(self.source)
         if self.spec.group == 0:
+            self.exponent = peak_exponent(self._tensor_peak())
             self._tensor()
         else:
             self._learn(None)
             self._sweep(self._rows)
+
+    def _rotated_rows(self, begin: int, end: int) -> None:
+        """The main method. Rows of extraordinary size, and those after them in a chunk, go the general way."""
+        planes = self.planes["codes"][begin:end], self.planes["scales"][begin:end]
+        begin += self.rotated.encode(self.x[begin:end], self.quantizer.fit, *planes)
+        if begin < end:
+            if _core.first_nonfinite(self.x[begin:end]) < self.x[begin:end].size:
+                require_finite(self.source)
+            self._rows(begin, end)
 
     def _rows(self, begin: int, end: int) -> None:
         """Rows with scales of their own."""
@@ -67,11 +80,11 @@ class Walk:
         scale, zero = self.quantizer.scales(self._measure(whole, y), self.spec)
         if self.quantizer.searches:
             scale = clipped(scale, self._clip_errors(y, scale))
-        _, scale = self._store(scale, exponent)
+        stored, scale = self._store(scale, exponent)
         codes = self._round(y, scale, zero, begin)
         if self.fits:
-            scale = quotient(*self._fit_sums(x, whole, y, codes, zero), scale)
-        self.planes["scales"][begin:end] = self._store(scale * self.gain, exponent)[0]
+            stored = self._store_fit(scale, self._fit_sums(x, whole, y, codes, zero), exponent)
+        self.planes["scales"][begin:end] = stored
         if zero is not None:
             self.planes["zeros"][begin:end] = zero
         self.planes["codes"][begin:end] = self._pack(codes)
@@ -90,14 +103,16 @@ class Walk:
         scale, zero = self.quantizer.scales({key: OVER_ROWS[key](m) for key, m in measures.items()}, self.spec)
         self._learn(scale)
         if self.quantizer.searches:
-            errors = np.empty((rows, 1, CLIPS))
+            errors = np.zeros((1, 1, CLIPS))
 
             def clip(begin: int, end: int) -> None:
-                errors[begin:end] = self._clip_errors(self._coordinates(begin, end)[3], scale)
+                nonlocal errors  # in the order of the rows: one chunk after the other, the workers inside
+                found = self._clip_errors(self._coordinates(begin, end)[3], scale, self.workers)
+                errors = in_order(np.concatenate([errors, found]))
 
-            self._sweep(clip)
-            scale = clipped(scale, in_order(errors))
-        _, scale = self._store(scale, self.exponent)
+            for_row_chunks(rows, self.spec.length, 1, clip)
+            scale = clipped(scale, errors)
+        stored, scale = self._store(scale, self.exponent)
         sums = np.zeros((2, rows, 1))
 
         def encode(begin: int, end: int) -> None:
@@ -109,8 +124,8 @@ class Walk:
 
         self._sweep(encode)
         if self.fits:
-            scale = quotient(in_order(sums[0]), in_order(sums[1]), scale)
-        self.planes["scales"][:] = self._store(scale * self.gain, self.exponent)[0]
+            stored = self._store_fit(scale, (in_order(sums[0]), in_order(sums[1])), self.exponent)
+        self.planes["scales"][:] = stored
         if zero is not None:
             self.planes["zeros"][:] = zero
 
@@ -166,19 +181,33 @@ class Walk:
         return {"energy": dot(whole, whole, width), "count": count}
 
     def _store(self, scale: Array, exponent: Array | None) -> tuple[Array, Array]:
-        """Scales as they are stored, and what decoding will make of them before the exponent is put back."""
+        """Scales as they are stored, and what they stand for before the exponent is put back and the gain is put on."""
         name = self.spec.scale_dtype
-        wide = scale if exponent is None else np.ldexp(scale, exponent)
-        most = LARGEST[name]
-        wide = np.where((wide > most) & (wide < 1.3 * most), most, wide)  # a fit may go a little beyond the largest number
+        most: Array = np.array(LARGEST[name])
         with np.errstate(over="ignore", under="ignore"):
+            wide, most = scale * self.gain, np.ldexp(most, 0 if exponent is None else -exponent)
+            wide = np.where((wide > most) & (wide < 1.3 * most), most, wide)  # rounding may go a little beyond the largest number
+            wide = wide if exponent is None else np.ldexp(wide, exponent)
             stored = bfloat16_bits(wide) if name == "bfloat16" else wide.astype(name)
-        back = stored_scales(stored, name).astype(np.float64)
-        lost = ~np.isfinite(back) | ((back == 0) & (wide >= 2.0**-126))
+            if self.stochastic:  # a scale rounded down would cut the largest coordinates off, always the same way
+                low = stored_scales(stored, name).astype(np.float64) < wide
+                up = stored + 1 if name == "bfloat16" else np.nextafter(stored, np.asarray(np.inf, name))
+                stored = np.where(low, up, stored)
+            back = stored_scales(stored, name).astype(np.float64)
+        # Only denormal numbers of a float32 row may get lost: they are as small as what is lost.
+        lost = ~np.isfinite(back) | ((back == 0) & (wide >= (2.0**-126 if self.x.dtype == np.float32 else 5e-324)))
         if lost.any():
             size = float(wide[lost].flat[0])
             raise ValueError(f"scale_dtype is {name!r}, which can't hold a scale of {size:.3g}; take a wider one, or scale x")
+        back = back / self.gain
         return stored, back if exponent is None else np.ldexp(back, -exponent)
+
+    def _store_fit(self, scale: Array, sums: tuple[Array, Array], exponent: Array | None) -> Array:
+        """Fitted scales as they are stored; ``scale`` stays where the fit is no number, or too large a one."""
+        with np.errstate(over="ignore", under="ignore"):
+            most = LARGEST[self.spec.scale_dtype] if exponent is None else np.ldexp(LARGEST[self.spec.scale_dtype], -exponent)
+        ratio = quotient(*sums, scale)
+        return self._store(np.where(ratio <= most, ratio, scale), exponent)[0]
 
     def _round(self, y: Array, scale: Array, zero: Array | None, begin: int) -> Array:
         """Codes of the kept coordinates."""
@@ -254,7 +283,7 @@ class Walk:
         energy = dot(whole, whole, whole.shape[1]) if self.meaning.kept is not None else dot(target, target, group)
         return energy, product
 
-    def _clip_errors(self, y: Array, scale: Array) -> Array:
+    def _clip_errors(self, y: Array, scale: Array, workers: int = 1) -> Array:
         """Squared error of every group at every clipping level: (rows, groups, CLIPS)."""
         groups = (len(y), -(-y.shape[1] // self.group))
         levels = self.meaning.lower
@@ -263,20 +292,13 @@ class Walk:
         for i in range(CLIPS):
             step = np.broadcast_to(scale * ((i + 1) / CLIPS), groups)
             scales = reciprocal(step).astype(np.float32), zero, step.astype(np.float32)
-            _core.round_error(y, y.shape[1], self.group, *scales, len(levels) - 1, one, 1)
+            _core.round_error(y, y.shape[1], self.group, *scales, len(levels) - 1, one, workers)
             errors[..., i] = one
         return errors
 
     def _pack(self, codes: Array) -> Array:
         r = self.spec.codes
         return pack(codes, r.bits) if self.meaning.plain else pack_radix(codes, r)
-
-
-def peak_exponent(peak: Array) -> Array | None:
-    """Exponents that bring rows with these largest magnitudes near 1; 0 for ordinary rows, None if all are ordinary."""
-    wide = peak.astype(np.float64)
-    odd = (wide > 0) & ((wide > NORMAL) | (wide < 1 / NORMAL))
-    return np.where(odd, np.frexp(wide)[1], 0) if odd.any() else None
 
 
 def clipped(scale: Array, errors: Array) -> Array:

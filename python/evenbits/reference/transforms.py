@@ -23,14 +23,16 @@ def sylvester(x: Array) -> Array:
 def hadamard_transform(
     x: Array, base: Array, scale: float = 1.0, before: Array | None = None, after: Array | None = None
 ) -> Array:
-    """scale * after o (H (before o x)) with H = base (x) Sylvester; the base sums groups of four numbers, pairs first."""
+    """scale * after o (H (before o x)) with H = base (x) Sylvester; the base sums pairs, then fours, then those in order."""
     x = np.asarray(x)
     m, n = len(base), x.shape[-1]
     y = x if before is None else x * before
     y = sylvester(y.reshape(*x.shape[:-1], m, n // m))
     if m > 1:
-        z = [base[:, j, None].astype(x.dtype) * y[..., j, None, :] for j in range(m)]
-        fours = [(z[j] + z[j + 1]) + (z[j + 2] + z[j + 3]) for j in range(0, m, 4)]
+        b = base.astype(x.dtype)[..., None]  # b[i, j] goes with column j of the blocks
+        v = [y[..., j, None, :] for j in range(m)]
+        pairs = [v[j] + b[:, j] * b[:, j + 1] * v[j + 1] for j in range(0, m, 2)]
+        fours = [b[:, j] * (pairs[j // 2] + b[:, j] * b[:, j + 2] * pairs[j // 2 + 1]) for j in range(0, m, 4)]
         y = functools.reduce(np.add, fours)
     y = y.reshape(x.shape)
     y = y if scale == 1 else y * x.dtype.type(scale)

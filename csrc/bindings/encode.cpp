@@ -1,0 +1,80 @@
+#include "base.hpp"
+
+namespace evenbits {
+
+// The rotation of rows of d values, its arrays checked. Without thresholds it serves decoding only.
+static evenbits_rotation rotation_of(std::size_t d, const py::array& base, const py::array& signs, float scale,
+                                     const py::array& levels, const py::array* thresholds, std::uint32_t bits) {
+  const std::size_t n = size(signs);
+  if (d < 1 || d > n) throw py::value_error("x must have rows of 1 to " + std::to_string(n) + " elements");
+  if (bits < 1 || bits > 8) throw py::value_error("bits must be from 1 to 8");
+  require_size(levels, 256, "levels");
+  if (thresholds) require_size(*thresholds, (std::size_t(1) << bits) - 1, "thresholds");
+  return {matrix_of(n, base),
+          d,
+          elements<float>(signs, "signs"),
+          scale,
+          bits,
+          elements<float>(levels, "levels"),
+          thresholds ? elements<float>(*thresholds, "thresholds") : nullptr};
+}
+static std::size_t last_axis(const py::array& x) { return x.ndim() ? static_cast<std::size_t>(x.shape(x.ndim() - 1)) : 0; }
+// Bytes of a packed row.
+static std::size_t row_bytes_of(const py::array& packed, std::size_t rows, const evenbits_rotation& r) {
+  const std::size_t bytes = rows ? size(packed) / rows : 0;
+  if (bytes * rows != size(packed) || (rows && bytes < (r.h.n * r.bits + 7) / 8))
+    throw py::value_error("packed does not have " + std::to_string(rows) + " rows of equal and sufficient size");
+  return bytes;
+}
+
+// Memory of n floats that begins with a cache line.
+class Scratch {
+  std::vector<float> memory_;
+
+ public:
+  explicit Scratch(std::size_t n) : memory_(n + 15) {}
+  float* data() {
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
+    return memory_.data() + (-address % 64) / sizeof(float);
+  }
+};
+
+static std::size_t encode_rotated(const py::array& x, const py::array& base, const py::array& signs, float scale,
+                                  const py::array& levels, const py::array& thresholds, std::uint32_t bits, int fit,
+                                  py::array packed, py::array scales) {
+  const float* in = elements<float>(x, "x");
+  std::uint8_t* out = elements<std::uint8_t>(packed, "packed");
+  float* s = elements<float>(scales, "scales");
+  const evenbits_rotation r = rotation_of(last_axis(x), base, signs, scale, levels, &thresholds, bits);
+  const std::size_t rows = rows_of(x, r.d, "x"), row_bytes = row_bytes_of(packed, rows, r);
+  require_size(scales, rows, "scales");
+  if (fit < EVENBITS_FIT_NONE || fit > EVENBITS_FIT_UNBIASED) throw py::value_error("fit must be from 0 to 2");
+  const auto kernel = active().encode_rotated_f32;
+  py::gil_scoped_release unlocked;
+  const DefaultFloatState state;
+  Scratch scratch(r.h.n);
+  return kernel(in, rows, &r, fit, out, row_bytes, s, scratch.data());
+}
+
+static std::size_t decode_rotated(const py::array& packed, const py::array& scales, const py::array& base, const py::array& signs,
+                                  float scale, const py::array& levels, std::uint32_t bits, py::array x) {
+  const std::uint8_t* in = elements<std::uint8_t>(packed, "packed");
+  const float* s = elements<float>(scales, "scales");
+  float* out = elements<float>(x, "x");
+  const evenbits_rotation r = rotation_of(last_axis(x), base, signs, scale, levels, nullptr, bits);
+  const std::size_t rows = rows_of(x, r.d, "x"), row_bytes = row_bytes_of(packed, rows, r);
+  require_size(scales, rows, "scales");
+  const auto kernel = active().decode_rotated_f32;
+  py::gil_scoped_release unlocked;
+  const DefaultFloatState state;
+  Scratch scratch(r.h.n);
+  return kernel(in, row_bytes, s, rows, &r, out, scratch.data());
+}
+
+void bind_encode(py::module_& m) {
+  m.def("encode_rotated", &encode_rotated, "x"_a, "base"_a, "signs"_a, "scale"_a, "levels"_a, "thresholds"_a, "bits"_a, "fit"_a,
+        "packed"_a, "scales"_a);
+  m.def("decode_rotated", &decode_rotated, "packed"_a, "scales"_a, "base"_a, "signs"_a, "scale"_a, "levels"_a, "bits"_a, "x"_a);
+}
+
+}  // namespace evenbits
