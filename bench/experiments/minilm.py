@@ -37,7 +37,7 @@ from torch.nn import functional
 
 WAYS: dict[str, tuple[str, ...]] = {
     "uniform": ("--method=uniform",),
-    "uniform, mid-tread": ("--method=uniform", "--option=grid=mid_tread"),
+    "uniform, mid-rise": ("--method=uniform", "--option=grid=mid_rise"),
     "uniform, min-max": ("--method=uniform", "--option=range=min_max"),
     "uniform, 32 a scale": ("--method=uniform", "--option=per=32"),
     "uniform, min-max, 32 a scale": ("--method=uniform", "--option=range=min_max", "--option=per=32"),
