@@ -242,6 +242,15 @@ EVENBITS_INLINE void combine(T* x, std::size_t stride, const evenbits_hadamard* 
     for (; c + lanes <= stride; c += lanes) combine_small<T, 1>(x + c, stride, m, patterns);
   else
     for (; c + lanes <= stride; c += lanes) combine_large(x + c, stride, m, h->base);
+  if (c < stride && m <= kSmallBase) {  // what is left is narrower than a register
+    alignas(64) T columns[kSmallBase * lanes];
+    const std::size_t width = (stride - c) * sizeof(T);
+    std::memset(columns, 0, m * lanes * sizeof(T));
+    for (std::size_t j = 0; j < m; ++j) std::memcpy(columns + j * lanes, x + j * stride + c, width);
+    combine_small<T, 1>(columns, lanes, m, patterns);
+    for (std::size_t j = 0; j < m; ++j) std::memcpy(x + j * stride + c, columns + j * lanes, width);
+    return;
+  }
   for (; c < stride; ++c) combine_column(x + c, stride, m, h->base);
 }
 

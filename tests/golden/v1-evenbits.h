@@ -19,6 +19,16 @@ typedef struct evenbits_radix {
   uint32_t bits;
 } evenbits_radix;
 
+typedef struct evenbits_rotation {
+  evenbits_hadamard h;
+  size_t d;
+  const float* signs;
+  float scale;
+  uint32_t bits;
+  const float* levels;
+  const float* thresholds;
+} evenbits_rotation;
+
 typedef struct evenbits_api {
   uint32_t version;
   const char* isa;
@@ -68,4 +78,8 @@ typedef struct evenbits_api {
   size_t (*first_nonfinite_f64)(const double* x, size_t n);
   void (*kashin_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs, uint32_t iterations,
                      float eta, float delta, int closing, float* scratch);
+  size_t (*encode_rotated_f32)(const float* x, size_t rows, const evenbits_rotation* r, int fit, uint8_t* packed,
+                               size_t row_bytes, float* scales, float* scratch);
+  size_t (*decode_rotated_f32)(const uint8_t* packed, size_t row_bytes, const float* scales, size_t rows,
+                               const evenbits_rotation* r, float* x, float* scratch);
 } evenbits_api;
