@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -70,14 +70,13 @@ class Encoded:
         a = as_array(x)
         if a.shape != self.shape:
             raise ValueError(f"x has shape {a.shape}; the encoded array has {self.shape}")
-        a, y = a.reshape(-1), self.decode().reshape(-1)
         top = max(float(a.max(initial=0)), -float(a.min(initial=0)))
         exponent = -math.frexp(top)[1] if top > 0 and not 1 / NORMAL < top < NORMAL else 0
-        norm = residual = 0.0
-        for i in range(0, a.size, CHUNK):
-            part = np.ldexp(a[i : i + CHUNK].astype(np.float64), exponent)
-            part_error = part - np.ldexp(y[i : i + CHUNK].astype(np.float64), exponent)
-            norm, residual = norm + float(part @ part), residual + float(part_error @ part_error)
+        rows, norm, residual = as_matrix(a), 0.0, 0.0
+        for begin, y in _decoded(self):
+            x = np.ldexp(rows[begin : begin + len(y)].astype(np.float64), exponent).reshape(-1)
+            difference = x - np.ldexp(y.astype(np.float64), exponent).reshape(-1)
+            norm, residual = norm + float(x @ x), residual + float(difference @ difference)
         return math.sqrt(residual / norm) if norm > 0 else (0.0 if residual == 0 else math.inf)
 
 
@@ -117,19 +116,24 @@ def decode(encoded: Encoded, *, workers: int = 1) -> Array:
     """
     if not isinstance(encoded, Encoded):
         raise TypeError(f"encoded is a {type(encoded).__name__}; pass what quantize or load gave")
-    validate(encoded)
-    spec, workers = encoded._spec, workers_of(workers)
+    workers = workers_of(workers)
+    restore = _Restore(encoded)
+    spec = restore.spec
     out = np.empty((spec.rows, spec.d), value_dtype(spec.dtype))
     if out.size:
-        planes = {name: np.require(plane, None, ("C", "A", "E")) for name, plane in encoded.planes.items()}
-        restore = _Restore(spec, planes)
-
-        def work(begin: int, end: int) -> None:
-            with np.errstate(over="ignore", under="ignore"):
-                restore.fill(begin, end, out[begin:end])
-
-        for_row_chunks(spec.rows, spec.length, workers, work)
+        for_row_chunks(spec.rows, spec.length, workers, lambda begin, end: restore.fill(begin, end, out[begin:end]))
     return out.reshape(spec.shape)
+
+
+def _decoded(encoded: Encoded) -> Iterator[tuple[int, Array]]:
+    """What ``decode`` gives, a few rows at a time, each with the number of the first."""
+    restore = _Restore(encoded)
+    spec = restore.spec
+    step = max(1, CHUNK // max(spec.length, 1))
+    for begin in range(0, spec.rows if spec.d else 0, step):
+        out = np.empty((min(step, spec.rows - begin), spec.d), value_dtype(spec.dtype))
+        restore.fill(begin, begin + len(out), out)
+        yield begin, out
 
 
 def value_dtype(name: str) -> np.dtype[Any]:
@@ -213,13 +217,19 @@ def per_coordinate(groups: Array, group: int, count: int) -> Array:
 class _Restore:
     """Decodes rows."""
 
-    def __init__(self, spec: Spec, planes: dict[str, Array]) -> None:
-        self.spec, self.planes = spec, planes
+    def __init__(self, encoded: Encoded) -> None:
+        validate(encoded)
+        self.spec = spec = encoded._spec
+        self.planes = planes = {name: np.require(plane, None, ("C", "A", "E")) for name, plane in encoded.planes.items()}
         self.meaning = Meaning(spec, planes.get("levels"))
         self.rotated = _fused.Rotated(spec, self.meaning.lower) if _fused.applies(spec) else None
 
     def fill(self, begin: int, end: int, out: Array) -> None:
         """Rows begin to end, to ``out``."""
+        with np.errstate(over="ignore", under="ignore"):
+            self._fill(begin, end, out)
+
+    def _fill(self, begin: int, end: int, out: Array) -> None:
         done = 0
         if self.rotated:
             y = out if out.dtype == np.float32 else np.empty(out.shape, np.float32)
