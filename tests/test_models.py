@@ -557,3 +557,22 @@ def test_a_file_written_and_decoded_is_read_by_safetensors(model, tmp_path):
     decode_model(quantize_model(model).output, tmp_path / "back.safetensors")
     with safe_open(tmp_path / "back.safetensors", framework="np") as opened:
         assert opened.get_tensor("conv.weight").shape == (12, 3, 5, 5)
+
+
+def test_real_torch_checkpoints_are_read_and_code_in_them_is_not_run(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Code:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    weights = {"state_dict": {"0.weight": torch.arange(4096).reshape(64, 64).to(torch.bfloat16), "0.bias": torch.ones(8)}}
+    torch.save(weights, tmp_path / "good.pt")
+    found = load(quantize_model(tmp_path / "good.pt", bits=8).output)
+    assert found["0.weight"].dtype == "bfloat16"
+    assert found["0.weight"].error(weights["state_dict"]["0.weight"].float().numpy()) < 0.02
+    torch.save({"w": torch.ones(4, 4), "code": Code()}, tmp_path / "bad.pt")
+    with pytest.raises(EncodedError, match="holds more than weights, which is not run") as caught:
+        quantize_model(tmp_path / "bad.pt")
+    assert "\x1b" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()

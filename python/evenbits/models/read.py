@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -113,7 +114,7 @@ def _torch(path: str) -> dict[str, Tensor]:
         except (RuntimeError, ValueError):  # the older format cannot be mapped
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).split("\n")[0]
+        reason = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("\n")[0].split(". ")[0]  # torch writes bold paragraphs
         raise EncodedError(f"{path} is damaged, or holds more than weights, which is not run: {reason}") from None
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
