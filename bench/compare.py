@@ -48,50 +48,32 @@ def aligned(shape: tuple[int, ...]) -> np.ndarray:
     return memory[first : first + size].view(np.float32).reshape(shape)
 
 
+def in_place(x: np.ndarray) -> dict[str, Work]:
+    """Transforms of the rows of x, ours and fht-cpu's."""
+    fht = peer("fht_cpu")
+    works: dict[str, Work] = {"evenbits": lambda: evenbits.hadamard_transform(x, out=x)}
+    return works | ({"fht-cpu": lambda: fht.fht(x, num_threads=1)} if fht else {})
+
+
 @case
 def hadamard_rows() -> list[tuple[str, int, dict[str, Work]]]:
-    """Rows of n, in place, in cache: aligned as kernels like it."""
-    fht = peer("fht_cpu")
-    rows = []
-    for n in (64, 128, 256, 512, 1024, 2048, 4096, 8192):
-        x = aligned((65536 // n, n))
-        works: dict[str, Work] = {"evenbits": lambda x=x: evenbits.hadamard_transform(x, out=x)}
-        if fht:
-            works["fht-cpu"] = lambda x=x: fht.fht(x, num_threads=1)
-        rows.append((f"rows of {n}", x.size, works))
-    return rows
+    """Rows of n, in cache: aligned as kernels like it."""
+    lengths = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
+    return [(f"rows of {n}", 65536, in_place(aligned((65536 // n, n)))) for n in lengths]
 
 
 @case
 def hadamard_dram() -> list[tuple[str, int, dict[str, Work]]]:
     """The same from memory, on an array as NumPy allocates it; "pass" reads and writes it once."""
-    fht = peer("fht_cpu")
     x = np.zeros(1 << 25, np.float32)
-    rows = []
-    for n in (64, 256, 1024, 4096):
-        z = x.reshape(-1, n)
-        works: dict[str, Work] = {
-            "evenbits": lambda z=z: evenbits.hadamard_transform(z, out=z),
-            "pass": lambda: np.multiply(x, 1, out=x),
-        }
-        if fht:
-            works["fht-cpu"] = lambda z=z: fht.fht(z, num_threads=1)
-        rows.append((f"rows of {n}, DRAM", x.size, works))
-    return rows
+    once: dict[str, Work] = {"pass": lambda: np.multiply(x, 1, out=x)}
+    return [(f"rows of {n}, DRAM", x.size, in_place(x.reshape(-1, n)) | once) for n in (64, 256, 1024, 4096)]
 
 
 @case
 def hadamard_vector() -> list[tuple[str, int, dict[str, Work]]]:
-    """One vector, in place."""
-    fht = peer("fht_cpu")
-    rows = []
-    for k in (14, 16, 18, 20, 22, 24):
-        x = np.zeros((1, 1 << k), np.float32)
-        works: dict[str, Work] = {"evenbits": lambda x=x: evenbits.hadamard_transform(x, out=x)}
-        if fht:
-            works["fht-cpu"] = lambda x=x: fht.fht(x, num_threads=1)
-        rows.append((f"vector of 2^{k}", x.size, works))
-    return rows
+    """One vector."""
+    return [(f"vector of 2^{k}", 1 << k, in_place(np.zeros((1, 1 << k), np.float32))) for k in (14, 16, 18, 20, 22, 24)]
 
 
 @case

@@ -182,10 +182,9 @@ class Walk:
 
     def _store(self, scale: Array, exponent: Array | None) -> tuple[Array, Array]:
         """Scales as they are stored, and what they stand for before the exponent is put back and the gain is put on."""
-        name = self.spec.scale_dtype
-        most: Array = np.array(LARGEST[name])
+        name, most = self.spec.scale_dtype, self._most(exponent)
         with np.errstate(over="ignore", under="ignore"):
-            wide, most = scale * self.gain, np.ldexp(most, 0 if exponent is None else -exponent)
+            wide = scale * self.gain
             wide = np.where((wide > most) & (wide < 1.3 * most), most, wide)  # rounding may go a little beyond the largest number
             wide = wide if exponent is None else np.ldexp(wide, exponent)
             stored = bfloat16_bits(wide) if name == "bfloat16" else wide.astype(name)
@@ -204,10 +203,14 @@ class Walk:
 
     def _store_fit(self, scale: Array, sums: tuple[Array, Array], exponent: Array | None) -> Array:
         """Fitted scales as they are stored; ``scale`` stays where the fit is no number, or too large a one."""
-        with np.errstate(over="ignore", under="ignore"):
-            most = LARGEST[self.spec.scale_dtype] if exponent is None else np.ldexp(LARGEST[self.spec.scale_dtype], -exponent)
         ratio = quotient(*sums, scale)
-        return self._store(np.where(ratio <= most, ratio, scale), exponent)[0]
+        return self._store(np.where(ratio <= self._most(exponent), ratio, scale), exponent)[0]
+
+    def _most(self, exponent: Array | None) -> Array:
+        """The largest scale that can be stored, before the exponent is put back."""
+        with np.errstate(over="ignore", under="ignore"):
+            most: Array = np.ldexp(LARGEST[self.spec.scale_dtype], 0 if exponent is None else -exponent)
+        return most
 
     def _round(self, y: Array, scale: Array, zero: Array | None, begin: int) -> Array:
         """Codes of the kept coordinates."""
