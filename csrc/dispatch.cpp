@@ -16,13 +16,18 @@ extern const evenbits_api table;
 namespace avx512 {
 extern const evenbits_api table;
 }
+namespace avx512vbmi {
+extern const evenbits_api table;
+}
 
 Tables available() {
   __builtin_cpu_init();  // a program may ask from one of its own constructors
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool vbmi = v4 && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
   Tables found{};
+  if (vbmi) found.add(avx512vbmi::table);
   if (v4) found.add(avx512::table);
   if (v3) found.add(avx2::table);
   found.add(sse2::table);

@@ -52,7 +52,7 @@ static int compute(const evenbits_api* api) {
 }
 
 int main(void) {
-  static const char* const names[] = {"sse2", "avx2", "avx512", "neon"};
+  static const char* const names[] = {"sse2", "avx2", "avx512", "avx512vbmi", "neon"};
   const evenbits_api* api = evenbits_get_api();
   int failed = 0;
   printf("%s\n", api ? api->isa : "none");

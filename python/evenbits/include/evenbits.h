@@ -67,7 +67,7 @@ enum { EVENBITS_FIT_NONE, EVENBITS_FIT_LEAST_SQUARES, EVENBITS_FIT_UNBIASED };
 
 typedef struct evenbits_api {
   uint32_t version; /* EVENBITS_API_VERSION of the build; later versions only append members */
-  const char* isa;  /* "sse2", "avx2", "avx512" or "neon" */
+  const char* isa;  /* "sse2", "avx2", "avx512", "avx512vbmi" or "neon" */
 
   /* y = scale * after o (H (before o x)), row by row; o is the product of elements. y may be x; otherwise they do not
    * overlap. before and after hold n factors each, or are null. The integer kernel wraps around at 32 bits. */
