@@ -116,9 +116,31 @@ def test_inverse_names_impossible_shapes():
 
 def test_the_core_refuses_foreign_memory():
     frame = Frame(4, 8, 0)
-    x = np.zeros((2, 8), np.float32)
-    for wrong in (np.zeros((2, 4), np.float32), np.zeros((2, 8))):
+    x, a = np.zeros((2, 4), np.float32), np.zeros((2, 8), np.float32)
+    for wrong in (np.zeros((3, 4), np.float32), np.zeros((2, 4))):
         with pytest.raises((TypeError, ValueError)):
-            _core.kashin(x, wrong, frame.base, frame.signs, 1, 0.5, 1.0, True, 1)
+            _core.kashin(wrong, frame.support, a, frame.base, frame.signs, 1, 0.5, 1.0, True, 1)
+        with pytest.raises((TypeError, ValueError)):
+            _core.spread(wrong, frame.support, a, 8, 1)
+        with pytest.raises((TypeError, ValueError)):
+            _core.gather(a, frame.support, wrong, 8, 1)
+    outside = frame.support + np.uint32(5)
+    for call in (
+        lambda: _core.kashin(x, outside, a, frame.base, frame.signs, 1, 0.5, 1.0, True, 1),
+        lambda: _core.spread(x, outside, a, 8, 1),
+        lambda: _core.gather(a, outside, x, 8, 1),
+    ):
+        with pytest.raises(ValueError, match=r"support\[\d\] is \d+, not below 8"):
+            call()
     with pytest.raises(ValueError, match="base does not make"):
-        _core.kashin(x[:, :7].copy(), x[:, :7].copy(), frame.base, frame.signs[:7].copy(), 1, 0.5, 1.0, True, 1)
+        _core.kashin(x, frame.support, a[:, :7].copy(), frame.base, frame.signs[:7].copy(), 1, 0.5, 1.0, True, 1)
+
+
+def test_a_frame_takes_vectors_to_its_support_and_back(rng):
+    frame, x = Frame(5, 16, 3), rng.standard_normal((2, 3, 5)).astype(np.float32)
+    wide = frame.spread(x)
+    np.testing.assert_array_equal(wide[..., frame.support], x)
+    assert np.count_nonzero(wide) == x.size
+    back = np.empty_like(x)
+    _core.gather(wide, frame.support, back, 16, 2)
+    np.testing.assert_array_equal(back, x)

@@ -61,15 +61,15 @@ class Frame:
     def base(self) -> Array:
         return base_matrix(base_order(self.n) or 1)
 
-    def spread(self, x: Array) -> Array:
-        """Rows of d numbers as rows of n, zero off the support."""
-        wide = np.zeros((*x.shape[:-1], self.n), x.dtype)
-        wide[..., self.support] = x
+    def spread(self, x: Array, workers: int = 1) -> Array:
+        """Float32 rows of d numbers as rows of n, zero off the support."""
+        wide = np.empty((*x.shape[:-1], self.n), np.float32)
+        _core.spread(x, self.support, wide, self.n, workers)
         return wide
 
     def analyse(self, x: Array, workers: int = 1) -> Array:
         """S^T x of float32 rows: the near-democratic embedding, least in the Euclidean norm."""
-        a = self.spread(x)
+        a = self.spread(x, workers)
         _core.hadamard(a, a, self.base, self.signs, None, 1 / math.sqrt(self.n), workers)
         return a
 
@@ -77,7 +77,9 @@ class Frame:
         """S a of float32 rows."""
         y = np.empty_like(a)
         _core.hadamard(a, y, self.base, None, self.signs, 1 / math.sqrt(self.n), workers)
-        return np.ascontiguousarray(y[..., self.support])
+        x = np.empty((*a.shape[:-1], self.d), np.float32)
+        _core.gather(y, self.support, x, self.n, workers)
+        return x
 
 
 def kashin_schedule(redundancy: float) -> tuple[float, float]:
@@ -126,9 +128,8 @@ def democratic_embedding(
 
 def kashin(frame: Frame, x: Array, iterations: int, eta: float, delta: float, *, closing: bool = True, workers: int = 1) -> Array:
     """``democratic_embedding`` of checked float32 rows in a given frame."""
-    wide = frame.spread(x)
-    out = np.empty_like(wide)
-    _core.kashin(wide, out, frame.base, frame.signs, iterations, eta, delta, closing, workers)
+    out = np.empty((*x.shape[:-1], frame.n), np.float32)
+    _core.kashin(x, frame.support, out, frame.base, frame.signs, iterations, eta, delta, closing, workers)
     return out
 
 
