@@ -17,10 +17,10 @@ import platform
 import time
 
 import numpy as np
+from peers import CASES, Work
 
 import evenbits
 from evenbits import _core
-from peers import CASES, Work
 
 for subject in ("hadamard", "packing", "rounding", "encode"):
     importlib.import_module(f"peers.{subject}")
