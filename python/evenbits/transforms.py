@@ -30,6 +30,9 @@ def hadamard_transform(
     bits give int32, exact modulo 2^32 (``scale`` must be 1). NaN and infinity spread as arithmetic has it.
     ``out`` may be ``x`` itself. Raises ValueError for other lengths (naming the nearest) and TypeError for other dtypes.
     """
+    done = _core.hadamard_plain(x, scale, out, workers)
+    if done is not None:
+        return done
     a = as_array(x)
     workers = workers_of(workers)
     dtype = a.dtype
