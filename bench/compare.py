@@ -1,4 +1,4 @@
-"""evenbits beside other packages, in one run: ratios of the time that one thread of the processor spends.
+"""evenbits beside other packages, in one run and on one thread each: ratios of the processor's time.
 
     python bench/compare.py [--rounds 15] [--isa avx2] [case ...]
 
@@ -16,15 +16,14 @@ import os
 import platform
 import time
 
-import numpy as np
 from peers import CASES, Work
 
 import evenbits
 from evenbits import _core
 
-for subject in ("hadamard", "packing", "rounding", "encode"):
+for subject in ("hadamard", "packing", "rounding", "encode", "embedding"):
     importlib.import_module(f"peers.{subject}")
-PACKAGES = ("fht_cpu", "faiss-cpu", "pyfastpfor", "torch", "turbovec", "onnxruntime")
+PACKAGES = ("numpy", "fht_cpu", "faiss-cpu", "pyfastpfor", "torch", "turbovec", "onnxruntime")
 
 
 def measure(works: dict[str, Work], rounds: int) -> dict[str, float]:
@@ -38,10 +37,10 @@ def measure(works: dict[str, Work], rounds: int) -> dict[str, float]:
     best = dict.fromkeys(works, float("inf"))
     for _ in range(rounds):
         for name, work in works.items():
-            start = time.thread_time_ns()
+            start = time.process_time_ns()
             for _ in range(repeats[name]):
                 work()
-            best[name] = min(best[name], (time.thread_time_ns() - start) / repeats[name])
+            best[name] = min(best[name], (time.process_time_ns() - start) / repeats[name])
     return best
 
 
@@ -62,7 +61,7 @@ def main() -> None:
     _core.use_isa(arguments.isa)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    versions = [f"evenbits {evenbits.__version__} ({_core.isa()})", f"numpy {np.__version__}"]
+    versions = [f"evenbits {evenbits.__version__} ({_core.isa()})"]
     installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     versions += [f"{name} {installed[name]}" for name in PACKAGES if name in installed]
     print(f"{processor()}; {', '.join(versions)}; least of {arguments.rounds}, ns an element\n")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any
+
+# One thread each; read by packages as they are imported.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
+os.environ.pop("OPENBLAS_CORETYPE", None)
 
 import numpy as np
 

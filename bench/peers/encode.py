@@ -10,8 +10,9 @@ from peers import Rows, Work, case, peer
 
 @case
 def encode() -> Rows:
-    """Rotation, Lloyd-Max levels, codes: 4096 vectors of 1024; faiss' "HR,EDEN{b}BIASED" has the same error."""
-    faiss = peer("faiss")
+    """Rotation, Lloyd-Max levels, codes: 4096 vectors of 1024; faiss' "HR,EDEN{b}BIASED" has the same error; turbovec
+    (2 to 4 bits, no decoder) rotates by a matrix and keeps the codes of an index."""
+    faiss, turbovec = peer("faiss"), peer("turbovec")
     x = np.random.default_rng(0).standard_normal((4096, 1024), dtype=np.float32)
     rows = []
     for bits in (1, 2, 3, 4):
@@ -21,6 +22,8 @@ def encode() -> Rows:
             index = faiss.index_factory(1024, f"HR,EDEN{bits}BIASED")
             index.train(x)
             works["faiss"] = lambda i=index: i.sa_encode(x)
+        if turbovec and bits > 1:
+            works["turbovec"] = lambda b=bits: turbovec.TurboQuantIndex(dim=1024, bit_width=b).add(x)
         rows.append((f"encode {bits} bits", x.size, works))
         e = evenbits.quantize(x, bits)
         rows.append((f"decode {bits} bits", x.size, {"evenbits": lambda e=e: evenbits.decode(e)}))
