@@ -44,6 +44,12 @@ def measure(works: dict[str, Work], rounds: int) -> dict[str, float]:
     return best
 
 
+def pin() -> None:
+    """This process to one processor, where the system can do that."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
 def processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
@@ -59,8 +65,7 @@ def main() -> None:
     parser.add_argument("--isa", default=_core.isa())
     arguments = parser.parse_args()
     _core.use_isa(arguments.isa)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pin()
     versions = [f"evenbits {evenbits.__version__} ({_core.isa()})"]
     installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     versions += [f"{name} {installed[name]}" for name in PACKAGES if name in installed]
