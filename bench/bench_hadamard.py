@@ -1,4 +1,4 @@
-"""Hadamard transforms and Kashin embeddings against NumPy: ``pytest bench/bench_hadamard.py``."""
+"""Hadamard transforms against NumPy: ``pytest bench/bench_hadamard.py``."""
 
 import numpy as np
 import pytest
@@ -29,10 +29,3 @@ def test_one_vector(benchmark, k, isa):
     benchmark.group = f"one vector of 2^{k}"
     x = np.random.default_rng(0).standard_normal(1 << k, dtype=np.float32)
     benchmark(evenbits.hadamard_transform, x, 2 ** (-k / 2), out=x)
-
-
-@pytest.mark.parametrize("iterations", [3, 16])
-def test_kashin(benchmark, iterations, isa):
-    benchmark.group = f"Kashin embedding, redundancy 2, {iterations} iterations"
-    x = np.random.default_rng(0).standard_normal((64, 1024), dtype=np.float32)
-    benchmark(evenbits.democratic_embedding, x, redundancy=2, seed=0, iterations=iterations)
