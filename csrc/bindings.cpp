@@ -19,6 +19,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("leave_float_state", &set_float_state, "state"_a);
   bind_transforms(m);
   bind_fast_calls(m);
+  bind_dlpack(m);
   bind_embedding(m);
   bind_reductions(m);
   bind_random(m);

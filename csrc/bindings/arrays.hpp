@@ -51,6 +51,7 @@ inline std::size_t groups_of(std::size_t n, std::size_t group) {
 // Adds one family of functions to the module.
 void bind_transforms(py::module_& m);
 void bind_fast_calls(py::module_& m);
+void bind_dlpack(py::module_& m);
 void bind_embedding(py::module_& m);
 void bind_reductions(py::module_& m);
 void bind_random(py::module_& m);

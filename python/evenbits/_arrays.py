@@ -21,19 +21,47 @@ LARGEST = {
     "bfloat16": 2.0**128 - 2.0**120,
 }
 """The largest number of each dtype of values and scales."""
+HOST = (1, 3, 11, 13)
+"""The devices of DLPack whose memory a CPU reads: its own, pinned for CUDA or ROCm, managed by CUDA."""
 
 
 def as_array(x: Any, name: str = "x") -> Array:
     """``x`` as a NumPy array, without a copy where its memory allows (``__array__``, buffers, ``__dlpack__``)."""
     if type(x) is np.ndarray:
         return x
-    if not hasattr(x, "__array__") and hasattr(x, "__dlpack__"):
-        array: Array = np.from_dlpack(x)
-        return array
+    if hasattr(x, "__dlpack_device__") and not isinstance(x, np.ndarray):
+        return _exchanged(x, name)
     try:
         return np.asarray(x)
     except ValueError as error:  # ragged lists
         raise ValueError(f"{name} is not an array: {error}") from None
+
+
+def _exchanged(x: Any, name: str) -> Array:
+    """The array of another library, in place. bfloat16 becomes float32 where ml_dtypes is missing."""
+    try:
+        device, _ = x.__dlpack_device__()
+        if device not in HOST:
+            raise TypeError(f"{name} lies on {getattr(x, 'device', f'device {device}')}; copy it to the CPU first")
+        try:
+            array: Array = np.asarray(x) if hasattr(x, "__array__") else np.from_dlpack(x)
+            return array
+        except (TypeError, RuntimeError):
+            bits = _core.bfloat16_bits(x.__dlpack__())
+            if bits is None:
+                raise
+            return from_bfloat16_bits(bits)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(f"{name} can't be read as an array: {error}") from None
+
+
+def from_bfloat16_bits(bits: Array) -> Array:
+    """bfloat16 as the type of ml_dtypes, in place, or as float32 where ml_dtypes is missing."""
+    try:
+        import ml_dtypes
+    except ModuleNotFoundError:
+        return (bits.astype(np.uint32) << 16).view(np.float32)
+    return bits.view(ml_dtypes.bfloat16)
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
