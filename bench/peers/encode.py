@@ -10,10 +10,10 @@ from peers import Rows, Work, case, peer
 
 @case
 def encode() -> Rows:
-    """Rotation, Lloyd-Max levels, codes: 4096 vectors of 1024; faiss' "HR,EDEN{b}BIASED" has the same error; turbovec
+    """Rotation, Lloyd-Max levels, codes: 1024 vectors of 1024; faiss' "HR,EDEN{b}BIASED" has the same error; turbovec
     (2 to 4 bits, no decoder) rotates by a matrix and keeps the codes of an index."""
     faiss, turbovec = peer("faiss"), peer("turbovec")
-    x = np.random.default_rng(0).standard_normal((4096, 1024), dtype=np.float32)
+    x = np.random.default_rng(0).standard_normal((1024, 1024), dtype=np.float32)
     rows = []
     for bits in (1, 2, 3, 4):
         works: dict[str, Work] = {"evenbits": lambda b=bits: evenbits.quantize(x, b)}
