@@ -69,6 +69,12 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     return dtype.name == "bfloat16"
 
 
+def contiguous(a: Array) -> Array:
+    """``a`` itself, or a copy that is C-contiguous and aligned."""
+    flags = a.flags
+    return a if type(a) is np.ndarray and flags.c_contiguous and flags.aligned else np.require(a, None, ("C", "A", "E"))
+
+
 def as_floats(x: Any, name: str = "x", *, double: bool = True) -> Array:
     """``x`` as a C-contiguous native array of float32, or of float64 where it is one and ``double`` allows it.
 
@@ -76,9 +82,7 @@ def as_floats(x: Any, name: str = "x", *, double: bool = True) -> Array:
     them exactly. No copy where none is needed. Raises TypeError for everything else.
     """
     if type(x) is np.ndarray and (x.dtype is FLOAT32 or (double and x.dtype is FLOAT64)):
-        flags = x.flags
-        if flags.c_contiguous and flags.aligned:
-            return x
+        return contiguous(x)
     a = as_array(x, name)
     if a.dtype == np.float64:
         dtype: type[np.floating[Any]] = np.float64 if double else np.float32

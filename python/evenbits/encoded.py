@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenbits import _fused
-from evenbits._arrays import LARGEST, NORMAL, Array, as_array, peak_exponent, workers_of
+from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, peak_exponent, workers_of
 from evenbits._chunks import CHUNK, for_row_chunks
 from evenbits.codebooks import dequantize
 from evenbits.embedding import Frame
@@ -220,7 +220,7 @@ class _Restore:
     def __init__(self, encoded: Encoded) -> None:
         validate(encoded)
         self.spec = spec = encoded._spec
-        self.planes = planes = {name: np.require(plane, None, ("C", "A", "E")) for name, plane in encoded.planes.items()}
+        self.planes = planes = {name: contiguous(plane) for name, plane in encoded.planes.items()}
         self.meaning = Meaning(spec, planes.get("levels"))
         self.rotated = _fused.Rotated(spec, self.meaning.lower) if _fused.applies(spec) else None
 

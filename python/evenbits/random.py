@@ -59,7 +59,8 @@ def random_signs(
     if kind.kind not in "ifc" and kind.name != "bfloat16":
         raise TypeError(f"dtype is {kind}, which has no -1; take a signed or a floating type")
     bits = random_bits(seed, stream, count, first=first)
-    return np.where(bits >> 15, -1, 1).astype(kind)
+    signs: NDArray[Any] = np.array([1, -1]).astype(kind)[bits >> 15]
+    return signs
 
 
 def uniform(seed: int, stream: int, count: int, *, first: int = 0) -> NDArray[np.float32]:

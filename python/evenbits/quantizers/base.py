@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits._arrays import Array, as_array, as_floats, integer, seed_of, workers_of
+from evenbits._arrays import FLOAT32, Array, as_array, as_floats, integer, seed_of, workers_of
 from evenbits.encoded import Encoded, Meaning
 from evenbits.packing import Radix, radix_for
 from evenbits.quantizers.walk import Walk, absmax_step
@@ -35,6 +36,12 @@ class NoSuchRateError(ValueError):
     """There is no code of the rate asked for."""
 
 
+@cache
+def plain_codes(bits: int) -> Radix:
+    """Codes of so many bits, one beside the other."""
+    return Radix(1 << bits, 0, 1, bits)
+
+
 def code_layout(rate: Fraction, length: int) -> tuple[Radix, int]:
     """The digits of a row of ``length`` coordinates at ``rate`` bits each, and how many coordinates have one.
 
@@ -47,9 +54,9 @@ def code_layout(rate: Fraction, length: int) -> tuple[Radix, int]:
             raise NoSuchRateError(
                 f"bits leaves no code in a row of {length}; take at least {Fraction(1, length)} bits a coordinate"
             )
-        return Radix(2, 0, 1, 1), kept
+        return plain_codes(1), kept
     if rate.denominator == 1:
-        return Radix(1 << int(rate), 0, 1, int(rate)), length
+        return plain_codes(rate.numerator), length
     return radix_for(rate), length
 
 
@@ -62,6 +69,8 @@ def choice(value: Any, name: str, known: tuple[str, ...]) -> str:
 
 def stored_dtype(dtype: Any) -> str:
     """The dtype that arrays of this one are decoded to: integers become float32."""
+    if dtype is FLOAT32:
+        return "float32"
     dtype = np.dtype(dtype) if isinstance(dtype, str) and dtype != "bfloat16" else dtype
     name: str = dtype if isinstance(dtype, str) else dtype.name
     return name if name in VALUE_DTYPES else "float32"

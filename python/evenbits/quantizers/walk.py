@@ -206,10 +206,12 @@ class Walk:
         ratio = quotient(*sums, scale)
         return self._store(np.where(ratio <= self._most(exponent), ratio, scale), exponent)[0]
 
-    def _most(self, exponent: Array | None) -> Array:
+    def _most(self, exponent: Array | None) -> Array | float:
         """The largest scale that can be stored, before the exponent is put back."""
+        if exponent is None:
+            return LARGEST[self.spec.scale_dtype]
         with np.errstate(over="ignore", under="ignore"):
-            most: Array = np.ldexp(LARGEST[self.spec.scale_dtype], 0 if exponent is None else -exponent)
+            most: Array = np.ldexp(LARGEST[self.spec.scale_dtype], -exponent)
         return most
 
     def _round(self, y: Array, scale: Array, zero: Array | None, begin: int) -> Array:
@@ -250,13 +252,13 @@ class Walk:
         unit = float(levels[-1] - levels[0]) / (count - 1)  # a step of these levels in units of the scale
         offset = -float(levels[0]) / unit if zero is None else zero / unit
         scale = (inverse / unit).astype(np.float32)
-        shift = np.broadcast_to(np.asarray(offset, np.float32), scale.shape)
+        shift = np.full(scale.shape, offset, np.float32)
         if self.quantizer.rounding == "nearest":
-            return round_nearest(y, scale=scale, zero=np.ascontiguousarray(shift), top=count - 1, group=group)
+            return round_nearest(y, scale=scale, zero=shift, top=count - 1, group=group)
         return round_stochastic(
             y,
             scale=scale,
-            zero=np.ascontiguousarray(shift),
+            zero=shift,
             top=count - 1,
             seed=spec.seed if spec.draws else self.quantizer.seed,
             stream=(spec.stream if spec.draws else self.quantizer.stream) + DITHER,
@@ -270,7 +272,7 @@ class Walk:
     def _for_rows(self, groups: Array | None, rows: int) -> Array | None: ...
     def _for_rows(self, groups: Array | None, rows: int) -> Array | None:
         """A tensor's one entry for each row."""
-        return None if groups is None else np.broadcast_to(groups, (rows, groups.shape[1]))
+        return groups if groups is None or len(groups) == rows else np.broadcast_to(groups, (rows, groups.shape[1]))
 
     def _fit_sums(self, x: Array, whole: Array, y: Array, codes: Array, zero: Array | None) -> tuple[Array, Array]:
         """Numerator and denominator of the fitted scale of every group."""
