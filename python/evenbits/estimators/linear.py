@@ -54,7 +54,8 @@ class QuantizedLinear(QuantizedEstimator):
         x: Floats = validate_data(self, X, reset=False, dtype=np.float64)
         length = norms(x)[:, None]
         slack = rounding(x.shape[1] + 4) * (length * self._sizes + 2 * np.abs(self.intercept_))
-        return length * self.weight_errors_ + slack
+        bound: Floats = length * self.weight_errors_ + slack
+        return bound
 
 
 class QuantizedLinearRegression(RegressorMixin, QuantizedLinear):
