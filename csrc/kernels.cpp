@@ -5,6 +5,7 @@
 #include "kernels/hadamard.hpp"
 #include "kernels/kashin.hpp"
 #include "kernels/packing.hpp"
+#include "kernels/product.hpp"
 #include "kernels/radix.hpp"
 #include "kernels/random.hpp"
 #include "kernels/reduce.hpp"
@@ -52,5 +53,7 @@ const evenbits_api table = {
     kashin_f32,
     encode_rotated_f32,
     decode_rotated_f32,
+    prepare_f32,
+    product_f32,
 };
 }  // namespace evenbits::EVENBITS_ISA

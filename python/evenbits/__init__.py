@@ -10,6 +10,7 @@ from evenbits.embedding import democratic_embedding, democratic_inverse
 from evenbits.encoded import Encoded, EncodedError, decode
 from evenbits.matrices import hadamard_length, hadamard_matrix
 from evenbits.packing import pack, pack_radix, unpack, unpack_radix
+from evenbits.products import linear
 from evenbits.quantizers import methods, quantize
 from evenbits.random import random_bits, random_signs, uniform
 from evenbits.rounding import round_nearest, round_stochastic, round_to_bfloat16, round_to_float16
@@ -30,6 +31,7 @@ __all__ = [
     "hadamard_transform",
     "inverse_randomized_hadamard",
     "kmeans",
+    "linear",
     "lloyd_max",
     "load",
     "methods",

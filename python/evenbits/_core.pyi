@@ -78,3 +78,17 @@ def encode_rotated(
 def decode_rotated(
     packed: _Array, scales: _Array, base: _Array, signs: _Array, scale: float, levels: _Array, bits: int, x: _Array
 ) -> int: ...
+def product(
+    codes: _Array,
+    rows: int,
+    n: int,
+    bits: int,
+    levels: _Array,
+    scale: _Array,
+    zero: _Array | None,
+    group: int,
+    x: _Array,
+    y: _Array,
+    first: int,
+    workers: int,
+) -> None: ...

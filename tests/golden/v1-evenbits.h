@@ -29,6 +29,17 @@ typedef struct evenbits_rotation {
   const float* thresholds;
 } evenbits_rotation;
 
+typedef struct evenbits_packed {
+  size_t rows, n;
+  const uint8_t* codes;
+  size_t row_bytes;
+  uint32_t bits;
+  const float* levels;
+  const float* scale;
+  const float* zero;
+  size_t group;
+} evenbits_packed;
+
 typedef struct evenbits_api {
   uint32_t version;
   const char* isa;
@@ -82,4 +93,6 @@ typedef struct evenbits_api {
                                size_t row_bytes, float* scales, float* scratch);
   size_t (*decode_rotated_f32)(const uint8_t* packed, size_t row_bytes, const float* scales, size_t rows,
                                const evenbits_rotation* r, float* x, float* scratch);
+  void (*prepare_f32)(const float* x, size_t columns, size_t n, float* prepared);
+  void (*product_f32)(const evenbits_packed* w, const float* prepared, size_t columns, float* y, size_t stride);
 } evenbits_api;

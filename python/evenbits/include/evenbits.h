@@ -61,6 +61,20 @@ typedef struct evenbits_rotation {
   const float* thresholds; /* 2^bits - 1 of them, ascending; decoding does not read them */
 } evenbits_rotation;
 
+/* A matrix of packed codes. Code j of row i fills bits j * bits to (j + 1) * bits - 1 of the row_bytes bytes that begin at
+ * codes + i * row_bytes, least significant first, and stands for (levels[code] - zero) * scale. With bits = 32 the codes are
+ * native floats and stand for (code - zero) * scale. */
+typedef struct evenbits_packed {
+  size_t rows, n;
+  const uint8_t* codes;
+  size_t row_bytes;    /* at least ceil(n * bits / 8) */
+  uint32_t bits;       /* 1 to 8, or 32 */
+  const float* levels; /* 2^bits finite numbers; not read if bits is 32 */
+  const float* scale;  /* an entry for each group of each row */
+  const float* zero;   /* likewise, or null: 0 */
+  size_t group;        /* at least 1; products are fast where it is a multiple of 8 or at least n */
+} evenbits_packed;
+
 /* How encode_rotated_f32 chooses the scale after the codes: not at all, with the least squared error, or so that the
  * error is orthogonal to the row. */
 enum { EVENBITS_FIT_NONE, EVENBITS_FIT_LEAST_SQUARES, EVENBITS_FIT_UNBIASED };
@@ -156,6 +170,16 @@ typedef struct evenbits_api {
   /* The first d values of signs o (scale * H y), y = levels[code] * scales[row]. Stops at scales of other sizes likewise. */
   size_t (*decode_rotated_f32)(const uint8_t* packed, size_t row_bytes, const float* scales, size_t rows,
                                const evenbits_rotation* r, float* x, float* scratch);
+
+  /* Columns of n floats, one after the other, as product_f32 reads them: ceil(n / 128) * 128 floats each. Best put where a
+   * cache line begins. */
+  void (*prepare_f32)(const float* x, size_t columns, size_t n, float* prepared);
+  /* y[column * stride + row] = the product of a row and a column, in floats, multiplications and additions apart. An octet is
+   * eight elements of a row from a multiple of 8 on, or what of them lies in one group: the products (levels[code] - zero) * x
+   * are added up from its first to its last; that sum times the group's scale is added to total (j / 8) mod 16, j being the
+   * octet's first element; octets follow in their order. Then t[i] += t[i + 8], t[i] += t[i + 4], t[i] += t[i + 2],
+   * t[0] + t[1]. Bits behind a row's last code do not matter. The result is never -0. */
+  void (*product_f32)(const evenbits_packed* w, const float* prepared, size_t columns, float* y, size_t stride);
 } evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or

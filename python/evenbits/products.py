@@ -1,0 +1,122 @@
+"""Products with packed weights, which are never decoded as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evenbits import _core
+from evenbits._arrays import Array, as_array, as_floats, is_bfloat16, output, workers_of
+from evenbits._chunks import for_row_chunks
+from evenbits.encoded import Encoded, Meaning, split_range, stored_scales, validate
+from evenbits.transforms import randomized_hadamard
+
+__all__ = ["Linear", "linear"]
+
+
+def linear(x: ArrayLike, weights: Encoded, *, activations: str = "float32", out: Array | None = None, workers: int = 1) -> Array:
+    """Product with encoded weights: y = x W^T, W being what ``decode(weights)`` gives.
+
+    x: (..., n); weights of shape (..., n), their leading axes the rows -> (..., rows), as ``torch.nn.functional.linear`` has
+    it. W is multiplied as it is packed: memory beyond the result and x stays bounded. Weights in a rotation or a frame need
+    no decoding of it: <W, x> = <codes, R x>, so that x is transformed, once.
+
+    activations="float32": float32 arithmetic in one order, the same bytes for every instruction set and number of workers.
+    With u = 2^-24, y differs from the exact product by (n / 128 + 16) u |W| |x| at most (elements' magnitudes; a rotation
+    adds (4 log2 n + 16) u |W|_2 |x|_2); NaN and infinity spread.
+
+    Fast are plain codes of 1 to 8 bits with a scale a row, a tensor or a multiple of 8 values: all that integer ``bits`` up
+    to 8 give, and rates below 1 bit. Other rates, and more bits, are decoded a few rows at a time.
+    dtype: float32; float16 and bfloat16 x gives its own dtype, rounded once; float64 and integers are rounded to float32 first.
+    Raises ValueError, with the shapes, for axes that do not fit, and what ``decode`` raises. ``Linear`` checks weights once.
+    """
+    return Linear(weights)(x, activations=activations, out=out, workers=workers)
+
+
+class Linear:
+    """``linear`` with the same weights again and again: they are checked once, and must not change afterwards."""
+
+    def __init__(self, weights: Encoded) -> None:
+        if not isinstance(weights, Encoded):
+            raise TypeError(f"weights is a {type(weights).__name__}; pass what quantize or load gave")
+        validate(weights)
+        self.spec = spec = weights._spec
+        if not spec.shape:
+            raise ValueError("weights has shape (); it must have one axis or more")
+        planes = {name: np.require(plane, None, ("C", "A", "E")) for name, plane in weights.planes.items()}
+        self.meaning = Meaning(spec, planes.get("levels"))
+        self.codes = planes["codes"]
+        scale = stored_scales(planes["scales"], spec.scale_dtype)
+        scale, self.exponent = split_range(scale) if scale.size else (scale, None)
+        self.scale = self._by_row(scale.astype(np.float32))
+        self.zero = self._by_row(planes["zeros"].astype(np.float32)) if spec.grid == "affine" else None
+        self.packed = self.meaning.plain and spec.codes.bits <= 8
+        self.table = np.zeros(256, np.float32)
+        if self.packed:
+            self.table[: self.meaning.lower.size] = self.meaning.lower
+
+    def _by_row(self, parameter: Array) -> Array:
+        rows = np.repeat(parameter, self.spec.rows, axis=0) if self.spec.group == 0 else parameter
+        return np.ascontiguousarray(rows)
+
+    def __call__(self, x: ArrayLike, *, activations: str = "float32", out: Array | None = None, workers: int = 1) -> Array:
+        """As ``linear``."""
+        if activations not in ("float32",):
+            raise ValueError(f"activations is {activations!r}; known are 'float32'")
+        spec, workers = self.spec, workers_of(workers)
+        a = as_array(x)
+        dtype = a.dtype.newbyteorder("=") if a.dtype == np.float16 or is_bfloat16(a.dtype) else np.dtype(np.float32)
+        if a.ndim == 0 or a.shape[-1] != spec.d:
+            raise ValueError(f"x has shape {a.shape} and weights {spec.shape}; their last axes must have the same length")
+        y = output(out, a.shape[:-1] + spec.shape[:-1], dtype)
+        a = as_floats(a, double=False)
+        if not y.size or not spec.d:
+            y[...] = 0
+            return y
+        if np.may_share_memory(y, a):
+            raise ValueError("out overlaps x; pass other memory")
+        columns = self._columns(a.reshape(-1, spec.d), workers)
+        narrow = dtype != np.float32
+        result = np.empty((len(columns), spec.rows), np.float32) if narrow else y.reshape(len(columns), spec.rows)
+        if self.packed:
+            self._product(self.codes, spec.codes.bits, self.scale, self.zero, columns, result, 0, workers)
+        else:
+            for_row_chunks(spec.rows, spec.kept, workers, lambda begin, end: self._chunk(begin, end, columns, result))
+        if self.exponent is not None:
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                result[...] = np.ldexp(result.astype(np.float64), self.exponent[:, 0])
+        if narrow:
+            with np.errstate(over="ignore"):
+                np.copyto(y, result.reshape(y.shape), casting="unsafe")
+        return y
+
+    def _columns(self, x: Array, workers: int) -> Array:
+        """x as the coordinates that have codes see it: <W, x> = <coordinates of W, this>."""
+        spec, e = self.spec, self.spec.embedding
+        if e is not None and e.kind == "frame":
+            x = self.meaning.frame.analyse(x, workers)
+        elif e is not None:
+            x = randomized_hadamard(x, seed=spec.seed, stream=spec.stream, rounds=e.rounds, workers=workers)
+        return x if self.meaning.kept is None else np.ascontiguousarray(x[:, self.meaning.kept])
+
+    def _chunk(self, begin: int, end: int, columns: Array, result: Array) -> None:
+        spec = self.spec
+        codes = self.meaning.unpack(self.codes[begin:end])
+        numbers = self.meaning.look_up(codes, self.scale[begin:end], None if self.zero is None else self.zero[begin:end])
+        self._product(numbers, 32, np.ones((end - begin, 1), np.float32), None, columns, result, begin, 1, spec.kept)
+
+    def _product(
+        self,
+        codes: Array,
+        bits: int,
+        scale: NDArray[np.float32],
+        zero: NDArray[np.float32] | None,
+        columns: Array,
+        result: Array,
+        first: int,
+        workers: int,
+        group: int = 0,
+    ) -> None:
+        n = self.spec.kept
+        group = group or self.spec.group or n
+        _core.product(codes, len(codes), n, bits, self.table, scale, zero, group, columns, result, first, workers)

@@ -1,0 +1,36 @@
+"""Products with coded matrices, in the kernels' order of operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def product(
+    x: NDArray[Any], weights: NDArray[Any], scale: NDArray[Any], group: int, zero: NDArray[Any] | None = None
+) -> NDArray[np.float32]:
+    """x (columns, n) times rows of levels (rows, n) with a scale and a zero for each group of each row, in float32.
+
+    An octet, eight elements from a multiple of 8 on or those of them in one group, is summed from its first to its last
+    element; times the scale it goes to total (j / 8) mod 16, j its first; totals are halved together.
+    """
+    x, w = x.astype(np.float32), weights.astype(np.float32)
+    columns, n = x.shape
+    of = np.arange(n) // group
+    if zero is not None:
+        w = w - zero.astype(np.float32)[:, of]
+    totals = np.zeros((16, columns, len(w)), np.float32)
+    j = 0
+    while j < n:
+        stop = min(j - j % 8 + 8, (of[j] + 1) * group, n)
+        octet = w[:, j] * x[:, j, None]
+        for k in range(j + 1, stop):
+            octet = octet + w[:, k] * x[:, k, None]
+        totals[j // 8 % 16] += scale.astype(np.float32)[:, of[j]] * octet
+        j = stop
+    for half in (8, 4, 2, 1):
+        totals = totals[:half] + totals[half:]
+    y: NDArray[np.float32] = totals[0]
+    return y
