@@ -230,28 +230,6 @@ EVENBITS_INLINE Vec<std::uint64_t> load_words(const std::uint8_t* p, std::size_t
 #endif
   return v;
 }
-// The low `stride` bytes of every lane, one after the other, at p; what follows them up to kBytes bytes may be overwritten.
-EVENBITS_INLINE void store_words(std::uint8_t* p, std::size_t stride, Vec<std::uint64_t> v) {
-#if defined(__AVX2__)
-  const auto byte = iota<std::uint8_t>(EVENBITS_ALL_LANES(std::uint8_t)) & 15;
-  const auto place = byte + ((Vec<std::uint8_t>)(byte >= std::uint8_t(stride)) & std::uint8_t(8 - stride));
-  const auto put = [=](std::size_t i, __m128i piece) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 2 * i * stride), piece); };
-#if defined(__AVX512F__)
-  const __m512i pieces = _mm512_shuffle_epi8((__m512i)v, (__m512i)place);
-  const __m256i lo = _mm512_castsi512_si256(pieces), hi = _mm512_maskz_extracti64x4_epi64(0xff, pieces, 1);
-  put(0, _mm256_castsi256_si128(lo)), put(1, _mm256_extracti128_si256(lo, 1));
-  put(2, _mm256_castsi256_si128(hi)), put(3, _mm256_extracti128_si256(hi, 1));
-#else
-  const __m256i pieces = _mm256_shuffle_epi8((__m256i)v, (__m256i)place);
-  put(0, _mm256_castsi256_si128(pieces)), put(1, _mm256_extracti128_si256(pieces, 1));
-#endif
-#else
-  for (std::size_t i = 0; i < kLanes<std::uint64_t>; ++i) {
-    const std::uint64_t word = v[i];
-    std::memcpy(p + i * stride, &word, 8);
-  }
-#endif
-}
 
 // counter + 1 in the lanes where a <= b.
 EVENBITS_INLINE Vec<std::int32_t> count_at_most(Vec<std::int32_t> counter, Vec<float> a, Vec<float> b) {

@@ -309,6 +309,37 @@ def test_a_code_out_of_range_is_named(codes):
         pack(codes, 3)
 
 
+@pytest.mark.parametrize("bits", BITS)
+def test_one_code_out_of_range_is_found_wherever_it_stands(isa, bits):
+    for dtype in (d for d in ("u1", "i1", "u2", "i2", "i4") if np.iinfo(d).max >= 2**bits):
+        for n, rows in ((1, 2), (30, 3), (64, 2), (203, 2)):
+            for place in {0, n // 2, n - 1}:
+                codes = np.full((rows, n), 2**bits - 1, dtype)
+                codes[1, place] += 1
+                with pytest.raises(ValueError, match=rf"codes\[1, {place}\] is {2**bits}; .* from 0 to {2**bits - 1}"):
+                    pack(codes, bits)
+
+
+NEGATIVE = [("i1", 3), ("i1", 7), ("i1", 8), ("i1", 9), ("i2", 8), ("i2", 15), ("i2", 16), ("i8", 16)]
+
+
+@pytest.mark.parametrize(("dtype", "bits"), NEGATIVE)
+def test_negative_codes_are_named(isa, dtype, bits):
+    with pytest.raises(ValueError, match=r"codes\[2\] is -1"):
+        pack(np.array([0, 1, -1], dtype), bits)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_kernel_returns_the_bits_that_it_left_out(isa, workers):
+    codes = np.zeros((1000, 200), np.uint8)
+    packed = np.empty((1000, 75), np.uint8)
+    assert _core.pack(codes, 200, 3, packed, workers) == 0
+    codes[1, 199], codes[999, 7] = 0x27, 0x80
+    assert _core.pack(codes, 200, 3, packed, workers) == (0x27 | 0x80) >> 3
+    assert _core.pack(codes.astype(np.uint16) << 8, 200, 11, np.empty((1000, 275), np.uint8), workers) == 0xA700 >> 11
+    assert _core.pack(codes, 200, 8, np.empty((1000, 200), np.uint8), workers) == 0
+
+
 def test_a_digit_out_of_range_is_named():
     with pytest.raises(ValueError, match=r"codes\[3\] is 2; it must be from 0 to 1"):
         pack_radix([2, 2, 1, 2], Radix(2, 1, 2, 3))

@@ -1,3 +1,5 @@
+#include <atomic>
+
 #include "arrays.hpp"
 
 namespace evenbits {
@@ -35,13 +37,16 @@ static void require_bits(std::uint32_t bits, std::size_t width, Rows r) {
   if (bits < 1 || bits > width) throw py::value_error("bits must be from 1 to " + std::to_string(width));
   require_room(r, r.n * bits);
 }
-static void pack(const py::array& codes, std::size_t n, std::uint32_t bits, py::array packed, std::size_t workers) {
+// Returns the bits of all codes that are above the lowest `bits`.
+static std::uint32_t pack(const py::array& codes, std::size_t n, std::uint32_t bits, py::array packed, std::size_t workers) {
   const Rows r = packed_rows(codes, n, packed);
   std::uint8_t* out = elements<std::uint8_t>(packed, "packed");
+  std::atomic<std::uint32_t> rest{0};
   with_codes(codes, active().pack_u8, active().pack_u16, [&](auto* in, auto kernel) {
     require_bits(bits, 8 * sizeof *in, r);
-    for_rows(r, in, out, workers, [&](auto* c, auto* p, std::size_t rows) { kernel(c, rows, n, bits, p, r.bytes); });
+    for_rows(r, in, out, workers, [&](auto* c, auto* p, std::size_t rows) { rest |= kernel(c, rows, n, bits, p, r.bytes); });
   });
+  return rest;
 }
 static void unpack(const py::array& packed, std::size_t n, std::uint32_t bits, py::array codes, std::size_t workers) {
   const Rows r = packed_rows(codes, n, packed);

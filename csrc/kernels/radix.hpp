@@ -58,6 +58,13 @@ EVENBITS_INLINE void append(BitWriter& w, std::uint64_t v, unsigned bits) {
   std::memcpy(w.out, &w.pending, 8);
   w.out += 8, w.pending >>= 64, w.filled -= 64;
 }
+// `count` bytes at p. A constant 16 where the buffer, which ends at `end`, has room for it: a copy of known size is one move.
+EVENBITS_INLINE Wide get_bytes(const std::uint8_t* p, std::size_t count, const std::uint8_t* end) {
+  Wide v = 0;
+  if (std::size_t(end - p) >= sizeof v) std::memcpy(&v, p, sizeof v);
+  else std::memcpy(&v, p, count);
+  return v;
+}
 // The `bits` bits from bit `first` on.
 EVENBITS_INLINE std::uint64_t get_bits(const std::uint8_t* p, std::size_t first, unsigned bits, const std::uint8_t* end) {
   const unsigned shift = first % 8;

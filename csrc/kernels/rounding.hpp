@@ -120,13 +120,13 @@ void round_stochastic_f64_u16(const double* x, std::size_t rows, std::size_t n, 
 }
 
 // The formats take the bits of a float's magnitude, and the place of its half-word, to the bits of the result's.
-struct Bfloat16 {
+struct ToBfloat16 {
   EVENBITS_INLINE Vec<std::int32_t> round(Vec<std::int32_t> magnitude, const Stochastic& s, std::size_t i) {
     const auto up = (magnitude & 0xFFFF) > load_as<std::int32_t>(s.k + i);
     return least((magnitude >> 16) - up, splat<std::int32_t>(0x7F7F));
   }
 };
-struct Float16 {
+struct ToFloat16 {
   EVENBITS_INLINE Vec<std::int32_t> round(Vec<std::int32_t> magnitude, const Stochastic& s, std::size_t i) {
     const auto exponent = greatest((magnitude >> 23) - 127, splat<std::int32_t>(-14));
     const auto inverse_step = (Vec<float>)((137 - exponent) << 23);  // 2^(10 - exponent)
@@ -158,9 +158,9 @@ EVENBITS_INLINE void round_format(const float* x, std::size_t n, evenbits_stream
   }
 }
 void round_bfloat16(const float* x, std::size_t n, evenbits_stream s, std::uint16_t* out) {
-  round_format<Bfloat16>(x, n, s, out);
+  round_format<ToBfloat16>(x, n, s, out);
 }
-void round_float16(const float* x, std::size_t n, evenbits_stream s, std::uint16_t* out) { round_format<Float16>(x, n, s, out); }
+void round_float16(const float* x, std::size_t n, evenbits_stream s, std::uint16_t* out) { round_format<ToFloat16>(x, n, s, out); }
 
 void round_error_f32(const float* x, std::size_t rows, std::size_t n, std::size_t group, const float* scale, const float* zero,
                      const float* step, std::uint32_t top, double* errors) {

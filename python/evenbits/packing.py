@@ -158,6 +158,15 @@ def _require_range(codes: Array, top: int, first: int = 0) -> None:
         raise ValueError(f"codes[{where}] is {codes[bad]}; it must be from 0 to {top}")
 
 
+def _for_kernel(codes: Array, bits: int) -> Array:
+    """``codes`` as a C-contiguous array whose codes out of range the kernel finds; or their ValueError."""
+    size = codes.dtype.itemsize
+    if size <= 2 and codes.dtype.isnative and bits + (codes.dtype.kind == "i") <= 8 * size:
+        return np.asarray(codes.view(np.uint8 if size == 1 else np.uint16), order="C")
+    _require_range(codes, 2**bits - 1)
+    return np.asarray(codes, dtype=_dtype_of(2**bits), order="C")
+
+
 def _as_packed(packed: ArrayLike | Any, width: int, what: str) -> Array:
     a = as_array(packed, "packed")
     if a.dtype != np.uint8 or a.ndim == 0:
@@ -185,16 +194,16 @@ def pack(
     codes: integers from 0 to 2^bits - 1 of any integer dtype, shape (..., n); each leading index is a row.
     bits: 1 to 16. out: uint8 of the result's shape, apart from ``codes``. workers: threads, -1 for all CPUs.
     Returns uint8 of shape (..., row_bytes(n, bits)).
-    Raises ValueError naming the first code out of range, TypeError if ``codes`` are not integers.
+    Raises ValueError naming the first code out of range, after which ``out`` holds anything, and TypeError if ``codes``
+    are not integers.
     """
     bits = integer(bits, "bits", 1, 16)
-    a = _integers(codes)
-    _require_range(a, 2**bits - 1)
-    a = np.asarray(a, dtype=_dtype_of(2**bits), order="C")
+    given = _integers(codes)
+    a = _for_kernel(given, bits)
     _apart(out, a, "codes")
     result = output(out, (*a.shape[:-1], row_bytes(a.shape[-1], bits)), np.uint8)
-    if a.size:
-        _core.pack(a, a.shape[-1], bits, result, workers_of(workers))
+    if a.size and _core.pack(a, a.shape[-1], bits, result, workers_of(workers)):
+        _require_range(given, 2**bits - 1)
     return result
 
 

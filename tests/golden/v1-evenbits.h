@@ -75,8 +75,8 @@ typedef struct evenbits_api {
                         const float* zero, float* y);
   void (*dequantize_u16)(const uint16_t* codes, size_t rows, size_t n, size_t group, const float* table, const float* scale,
                          const float* zero, float* y);
-  void (*pack_u8)(const uint8_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
-  void (*pack_u16)(const uint16_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
+  uint32_t (*pack_u8)(const uint8_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
+  uint32_t (*pack_u16)(const uint16_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
   void (*unpack_u8)(const uint8_t* packed, size_t rows, size_t n, uint32_t bits, size_t row_bytes, uint8_t* codes);
   void (*unpack_u16)(const uint8_t* packed, size_t rows, size_t n, uint32_t bits, size_t row_bytes, uint16_t* codes);
   void (*pack_radix_u8)(const uint8_t* codes, size_t rows, size_t n, evenbits_radix r, uint8_t* packed, size_t row_bytes);

@@ -133,9 +133,10 @@ typedef struct evenbits_api {
                          const float* zero, float* y);
 
   /* Codes of `bits` bits (1 to 8; 1 to 16 for u16) to a least-significant-bit-first bit string a row: code i fills bits
-   * i * bits to i * bits + bits - 1. A row takes row_bytes >= ceil(n * bits / 8) bytes; the rest of it becomes zero. */
-  void (*pack_u8)(const uint8_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
-  void (*pack_u16)(const uint16_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
+   * i * bits to i * bits + bits - 1. A row takes row_bytes >= ceil(n * bits / 8) bytes; the rest of it becomes zero. What a
+   * code has above its lowest bits is left out, and packing returns those bits of all codes together: 0 if all fit. */
+  uint32_t (*pack_u8)(const uint8_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
+  uint32_t (*pack_u16)(const uint16_t* codes, size_t rows, size_t n, uint32_t bits, uint8_t* packed, size_t row_bytes);
   void (*unpack_u8)(const uint8_t* packed, size_t rows, size_t n, uint32_t bits, size_t row_bytes, uint8_t* codes);
   void (*unpack_u16)(const uint8_t* packed, size_t rows, size_t n, uint32_t bits, size_t row_bytes, uint16_t* codes);
   /* The same for blocks of mixed-radix digits; block i fills bits i * bits to i * bits + bits - 1 of the row. */
