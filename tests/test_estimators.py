@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("sklearn", "1.6")
 
 from sklearn.datasets import load_diabetes, load_digits, load_iris, make_regression
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -163,6 +164,17 @@ def test_the_estimator_that_is_given_stays_unfitted(diabetes):
     base = Ridge(5)
     QuantizedLinearRegression(estimator=base).fit(*diabetes)
     assert not hasattr(base, "coef_")
+
+
+def test_fitted_models_are_quantized_as_they_are(diabetes, network):
+    x, y = diabetes
+    base = Ridge(5).fit(x, y)
+    np.testing.assert_array_equal(
+        QuantizedLinearRegression(3, estimator=FrozenEstimator(base)).fit(x[:2], y[:2]).coef_,
+        QuantizedLinearRegression(3, estimator=Ridge(5)).fit(x, y).coef_,
+    )
+    frozen = QuantizedTwoLayerReLU(8, network=FrozenEstimator(network)).fit(x[:2], y[:2])
+    assert np.corrcoef(frozen.predict(x), network.predict(x))[0, 1] > 0.999
 
 
 def test_labels_of_any_kind_survive():

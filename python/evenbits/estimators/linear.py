@@ -63,7 +63,8 @@ class QuantizedLinearRegression(RegressorMixin, QuantizedLinear):
 
     bits, method, options, seed: of ``evenbits.quantize``; options is a dictionary, such as {"fit": "unbiased"}.
     estimator: the linear model to fit and then to quantize, anything with ``coef_`` and ``intercept_``, such as
-    ``Ridge(10)``; least squares by default. It is cloned, not changed.
+    ``Ridge(10)``; least squares by default. It is cloned, not changed; scikit-learn's ``FrozenEstimator(model)`` stands for one
+    that is fitted already.
 
     Several targets are several rows of weights. Scale the features alike beforehand: an error of a weight costs as much as its
     feature is large.

@@ -23,7 +23,8 @@ class QuantizedTwoLayerReLU(RegressorMixin, QuantizedEstimator):
     bits, method, options, seed: of ``evenbits.quantize``; the seed also starts the network.
     width: neurons of the hidden layer.
     network: an ``MLPRegressor`` with one hidden layer of ReLU to fit and then to quantize, instead of one of that width
-    (penalty .1, L-BFGS). It is cloned, not changed. Scale features and target beforehand, as for any network.
+    (penalty .1, L-BFGS). It is cloned, not changed; ``FrozenEstimator(network)`` stands for one that is fitted already. Scale
+    features and target beforehand, as for any network.
     signs: the rows are |a_j| (w_j, b_j), and of a_j only the sign is kept, a bit a neuron (default): |a_j| max(0, z) =
     max(0, |a_j| z). Otherwise the rows and a are quantized alike.
 
