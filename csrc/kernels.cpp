@@ -55,5 +55,11 @@ const evenbits_api table = {
     decode_rotated_f32,
     prepare_f32,
     product_f32,
+    hadamard_f16,
+    hadamard_bf16,
+    rotate_f32,
+    rotate_f64,
+    rotate_f16,
+    rotate_bf16,
 };
 }  // namespace evenbits::EVENBITS_ISA

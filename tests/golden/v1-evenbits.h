@@ -95,4 +95,16 @@ typedef struct evenbits_api {
                                const evenbits_rotation* r, float* x, float* scratch);
   void (*prepare_f32)(const float* x, size_t columns, size_t n, float* prepared);
   void (*product_f32)(const evenbits_packed* w, const float* prepared, size_t columns, float* y, size_t stride);
+  void (*hadamard_f16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* before,
+                       const float* after, float scale, float* scratch);
+  void (*hadamard_bf16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* before,
+                        const float* after, float scale, float* scratch);
+  void (*rotate_f32)(const float* x, float* y, size_t rows, const evenbits_hadamard* h, const float* factors, size_t rounds,
+                     int inverse);
+  void (*rotate_f64)(const double* x, double* y, size_t rows, const evenbits_hadamard* h, const double* factors, size_t rounds,
+                     int inverse);
+  void (*rotate_f16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* factors,
+                     size_t rounds, int inverse, float* scratch);
+  void (*rotate_bf16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* factors,
+                      size_t rounds, int inverse, float* scratch);
 } evenbits_api;

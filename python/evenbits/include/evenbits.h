@@ -181,6 +181,23 @@ typedef struct evenbits_api {
    * octet's first element; octets follow in their order. Then t[i] += t[i + 8], t[i] += t[i + 4], t[i] += t[i + 2],
    * t[0] + t[1]. Bits behind a row's last code do not matter. The result is never -0. */
   void (*product_f32)(const evenbits_packed* w, const float* prepared, size_t columns, float* y, size_t stride);
+
+  /* hadamard_f32 on the bits of float16 and bfloat16: widened, transformed as floats, rounded once to the nearest, ties to even,
+   * beyond the range to infinity. Every NaN comes out as 0x7E00 or 0x7FC0. scratch: n floats. */
+  void (*hadamard_f16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* before,
+                       const float* after, float scale, float* scratch);
+  void (*hadamard_bf16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* before,
+                        const float* after, float scale, float* scratch);
+  /* Rounds of transforms, 1 or more, with n factors each: y becomes H (factors o y) for those of round 0, 1, ..., starting from
+   * x; or, if `inverse`, factors o (H y) for those of the last round first. Rounded once, after all rounds. y may be x. */
+  void (*rotate_f32)(const float* x, float* y, size_t rows, const evenbits_hadamard* h, const float* factors, size_t rounds,
+                     int inverse);
+  void (*rotate_f64)(const double* x, double* y, size_t rows, const evenbits_hadamard* h, const double* factors, size_t rounds,
+                     int inverse);
+  void (*rotate_f16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* factors,
+                     size_t rounds, int inverse, float* scratch);
+  void (*rotate_bf16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* factors,
+                      size_t rounds, int inverse, float* scratch);
 } evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or
