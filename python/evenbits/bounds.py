@@ -157,10 +157,10 @@ def typical_error(bits: float, level: float, redundancy: float = 1.0) -> float:
 
 
 def descent_rate(smoothness: float, convexity: float, contraction: float = 0.0) -> float:
-    """max(nu, contraction), nu = (L - mu) / (L + mu): the rate a step of gradient descent with error feedback, up to constants.
+    """max(nu, contraction), nu = (L - mu) / (L + mu): the rate a step of ``evenbits.gradients.dgd_def``, up to a constant.
 
     For L-smooth and mu-strongly convex functions and steps of 2 / (L + mu); contraction is the ``nearest_error`` of the code.
-    [S]: minimax-optimal up to constants; there is a price for the sum of both errors that this does not show.
+    Derived there; [S]: minimax-optimal up to constants.
     """
     high, low = positive(smoothness, "smoothness"), positive(convexity, "convexity")
     if low > high:
