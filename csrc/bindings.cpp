@@ -27,6 +27,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_packing(m);
   bind_codebooks(m);
   bind_encode(m);
+  bind_joint(m);
   bind_products(m);
   m.attr("_api") = py::capsule(&active(), "evenbits._core._api");
 }

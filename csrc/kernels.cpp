@@ -10,6 +10,7 @@
 #include "kernels/random.hpp"
 #include "kernels/reduce.hpp"
 #include "kernels/rounding.hpp"
+#include "kernels/sign_frame.hpp"
 
 #define EVENBITS_STRING_(x) #x
 #define EVENBITS_STRING(x) EVENBITS_STRING_(x)
@@ -61,5 +62,6 @@ const evenbits_api table = {
     rotate_f64,
     rotate_f16,
     rotate_bf16,
+    sign_frame_f32,
 };
 }  // namespace evenbits::EVENBITS_ISA

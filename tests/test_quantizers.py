@@ -39,6 +39,7 @@ VARIANTS = [
     ("democratic", {"redundancy": 2, "grid": "end_point"}),
     ("democratic", {"rounding": "stochastic", "redundancy": 1.5}),
     ("democratic", {"fit": "unbiased"}),
+    ("sign_frame", {"iterations": 8}),
 ]
 
 
@@ -66,7 +67,7 @@ def test_more_bits_mean_less_error_and_more_bytes(method, options, rng):
     encoded = [quantize(x, b, method, **options) for b in rates]
     errors = [nmse(x, e) for e in encoded]
     assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < 3e-3
+    assert errors[-1] < (3e-3 if method != "sign_frame" else 0.1)
     sizes = [e.nbytes for e in encoded]
     assert sizes == sorted(sizes)
 
@@ -371,7 +372,8 @@ def test_dtypes_come_back(method, dtype, rng):
     x = rng.standard_normal((4, 64)).astype(dtype)
     y = decode(quantize(x, 8, method))
     assert y.dtype == dtype
-    np.testing.assert_allclose(y.astype(np.float64), x.astype(np.float64), atol=0.1)
+    most = 0.3 if method == "sign_frame" else 0.1  # whose bits beyond the third bring little
+    np.testing.assert_allclose(y.astype(np.float64), x.astype(np.float64), atol=most)
 
 
 def test_layouts_and_byte_orders_do_not_matter(rng):

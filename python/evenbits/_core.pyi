@@ -97,3 +97,15 @@ def product(
     first: int,
     workers: int,
 ) -> None: ...
+def sign_frame(
+    x: _Array,
+    out: _Array,
+    base: _Array,
+    signs: _Array,
+    box: _Array,
+    iterations: int,
+    level: float,
+    momentum: float,
+    concavity: float,
+    workers: int,
+) -> None: ...

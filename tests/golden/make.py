@@ -20,6 +20,7 @@ CASES = {
         {"levels": "uniform", "scale_dtype": "float16"},
     ],
     "democratic": [{}, {"redundancy": 2, "grid": "end_point"}, {"rounding": "stochastic", "stream": 3}],
+    "sign_frame": [{}, {"iterations": 5, "fit": "range", "scale_dtype": "float16", "stream": 2}],
 }
 
 

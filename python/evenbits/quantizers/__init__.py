@@ -16,9 +16,20 @@ from evenbits.quantizers.base import MOST_BITS, NoSuchRateError, Quantizer, rati
 from evenbits.quantizers.democratic import Democratic
 from evenbits.quantizers.lloyd_max import LloydMax
 from evenbits.quantizers.near_democratic import NearDemocratic
+from evenbits.quantizers.sign_frame import SignFrame
 from evenbits.quantizers.uniform import Uniform
 
-__all__ = ["Democratic", "LloydMax", "NearDemocratic", "Quantizer", "Uniform", "methods", "quantize", "within_budget"]
+__all__ = [
+    "Democratic",
+    "LloydMax",
+    "NearDemocratic",
+    "Quantizer",
+    "SignFrame",
+    "Uniform",
+    "methods",
+    "quantize",
+    "within_budget",
+]
 
 STEPS = 256
 """Rates of a bit a coordinate or more that a budget tries are multiples of 1 / STEPS bit."""
@@ -26,7 +37,7 @@ STEPS = 256
 
 def methods() -> dict[str, type[Quantizer]]:
     """The quantizer classes by the name that ``quantize`` and the command take."""
-    return {cls.method: cls for cls in (Uniform, LloydMax, NearDemocratic, Democratic)}
+    return {cls.method: cls for cls in (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame)}
 
 
 def method_named(method: str) -> type[Quantizer]:
