@@ -13,6 +13,7 @@ import pytest
 import evenbits
 from evenbits import _core
 from evenbits._chunks import CHUNK, for_row_chunks
+from evenbits.matrices import base_matrix
 
 X = np.random.default_rng(0).standard_normal((1200, 512)).astype(np.float32)
 """More than two chunks, and enough for several threads of a kernel."""
@@ -23,7 +24,7 @@ CALLS = {
     "small transform": lambda workers: evenbits.hadamard_transform(X[0], workers=workers),
     "odd transform": lambda workers: evenbits.hadamard_transform(X[:, :384], workers=workers),
     "rotation": lambda workers: evenbits.randomized_hadamard(X, seed=1, workers=workers),
-    "embedding": lambda workers: evenbits.democratic_embedding(X[:300], redundancy=2, seed=1, workers=workers),
+    "embedding": lambda workers: evenbits.democratic_embedding(X[:150], redundancy=2, seed=1, workers=workers),
     "rounding": lambda workers: evenbits.round_stochastic(X, scale=2.0, zero=8.0, top=15, seed=1, workers=workers),
     "levels": lambda workers: evenbits.nearest_level(X, evenbits.lloyd_max(8), workers=workers),
     "packing": lambda workers: evenbits.pack(CODES, 3, workers=workers),
@@ -83,6 +84,23 @@ def test_threads_share_one_array_in_place():
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(transform, range(6)))
     np.testing.assert_array_equal(x, evenbits.hadamard_transform(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("k", [16, 17, 19])
+def test_one_long_row_is_cut_among_threads_without_a_trace(isa, dtype, k, rng):
+    x = (2.0**31 * rng.uniform(-1, 1, 2**k)).astype(dtype)
+    x[:9000:7] = 0
+    before, after = (None, None) if dtype == np.int32 else rng.standard_normal((2, x.size)).astype(dtype)
+    scale = 1.0 if dtype == np.int32 else 0.3
+    expected, out = np.empty_like(x), np.empty_like(x)
+    _core.hadamard(x, expected, base_matrix(1), before, after, scale, 1)
+    for workers in (2, 3, 4, 9):
+        _core.hadamard(x, out, base_matrix(1), before, after, scale, workers)
+        assert out.tobytes() == expected.tobytes()
+        assert evenbits.hadamard_transform(x, workers=workers).tobytes() == evenbits.hadamard_transform(x).tobytes()
+    _core.hadamard(x, x, base_matrix(1), before, after, scale, 2)
+    assert x.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
