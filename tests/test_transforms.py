@@ -9,7 +9,8 @@ from evenbits import _core
 from evenbits.matrices import base_matrix, base_order, hadamard_matrix
 from evenbits.reference import transforms as reference
 
-LENGTHS = [*(2**k for k in range(15)), 12, 20, 24, 28, 36, 52, 60, 96, 384, 768, 1536, 344]
+LENGTHS = [*(2**k for k in range(15)), 12, 20, 24, 28, 36, 52, 60, 96, 320, 384, 448, 768, 1536, 344]
+HALVES = [np.float16, ml_dtypes.bfloat16]
 
 
 def integers(rng, shape, dtype):
@@ -109,12 +110,93 @@ def test_padding_appends_zeros(rng):
     np.testing.assert_array_equal(evenbits.hadamard_transform(x, pad=True), evenbits.hadamard_transform(wide))
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
-def test_half_precision_is_computed_in_float32_and_rounded_once(dtype, rng):
-    x = rng.standard_normal((3, 256)).astype(dtype)
-    y = evenbits.hadamard_transform(x, 1 / 16)
-    assert y.dtype == dtype
-    np.testing.assert_array_equal(y, evenbits.hadamard_transform(x.astype(np.float32), 1 / 16).astype(dtype))
+def test_a_base_gives_the_same_whether_the_compiler_knew_it_or_not(isa, rng):
+    """Any symmetric matrix of the right size may be a base: these differ from the known ones in the order of their rows."""
+    for m in (12, 20, 28):
+        x, order = rng.standard_normal((2, 16 * m)).astype(np.float32), rng.permutation(m)
+        base, out = np.ascontiguousarray(base_matrix(m)[order]), np.empty_like(x)
+        _core.hadamard(x, out, base, None, None, 1.0, 1)
+        expected = evenbits.hadamard_transform(x).reshape(2, m, 16)[:, order].reshape(x.shape)
+        np.testing.assert_array_equal(out, expected)
+
+
+def assert_halves_equal(y, expected):
+    """Equal bits, where the one NaN of the kernels stands for all."""
+    nan = np.array(0x7E00 if y.dtype == np.float16 else 0x7FC0, np.uint16)
+    expected = np.where(np.isnan(expected), nan, expected.view(np.uint16))
+    np.testing.assert_array_equal(y.view(np.uint16), expected)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("n", LENGTHS)
+def test_half_precision_is_computed_in_float32_and_rounded_once(isa, n, dtype, rng):
+    for rows in (1, 3, 17):
+        x = rng.standard_normal((rows, n)).astype(dtype)
+        for scale in (1, n**-0.5):
+            y = evenbits.hadamard_transform(x, scale)
+            assert y.dtype == dtype
+            assert_halves_equal(y, evenbits.hadamard_transform(x.astype(np.float32), scale).astype(dtype))
+
+
+@pytest.mark.parametrize("scale", [1, -0.7, 1 + 2**-11, 2**-9 + 2**-20, 2**-24, 3 * 2.0**-130, 2.0**12, 1.5 * 2.0**127])
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.filterwarnings("ignore:(overflow|invalid)")
+def test_all_16_bit_floats_are_rounded_as_numpy_rounds(isa, dtype, scale):
+    x = np.arange(2**16, dtype=np.uint16).view(dtype).reshape(-1, 1)
+    assert_halves_equal(evenbits.hadamard_transform(x, scale), (x.astype(np.float32) * np.float32(scale)).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_comes_in_any_layout(dtype, rng):
+    x = rng.standard_normal((4, 64)).astype(dtype)
+    expected = evenbits.hadamard_transform(x, 0.125)
+    for same in (np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2], *([x.astype(">f2")] if dtype == np.float16 else [])):
+        y = evenbits.hadamard_transform(same, 0.125)
+        assert y.dtype == dtype
+        assert y.tobytes() == expected.tobytes()
+    assert evenbits.hadamard_transform(x, 0.125, out=x) is x
+    assert x.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("workers", [2, 7])
+@pytest.mark.parametrize("dtype", HALVES)
+def test_workers_do_not_change_half_precision(isa, workers, dtype, rng):
+    x = rng.standard_normal((500, 768)).astype(dtype)
+    assert evenbits.hadamard_transform(x, workers=workers).tobytes() == evenbits.hadamard_transform(x).tobytes()
+    y = evenbits.randomized_hadamard(x, seed=0, rounds=3)
+    assert evenbits.randomized_hadamard(x, seed=0, rounds=3, workers=workers).tobytes() == y.tobytes()
+
+
+def factors_of(seed, stream, n, rounds, dtype):
+    return evenbits.random_signs(seed, stream, n * rounds, dtype=dtype).reshape(rounds, n) * dtype(1 / np.sqrt(n))
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, *HALVES])
+@pytest.mark.parametrize("n", [*LENGTHS[:13], 24, 96, 320, 448, 768])
+def test_rotations_equal_the_reference_bit_for_bit(isa, n, dtype, rounds, rng):
+    x, base = rng.standard_normal((19, n)).astype(dtype), base_matrix(base_order(n))
+    wide = np.float64 if dtype == np.float64 else np.float32
+    factors = factors_of(5, 6, n, rounds, wide)
+    y = evenbits.randomized_hadamard(x, seed=5, stream=6, rounds=rounds)
+    assert y.tobytes() == reference.rotate(x.astype(wide), base, factors).astype(dtype).tobytes()
+    back = evenbits.inverse_randomized_hadamard(y, seed=5, stream=6, rounds=rounds)
+    assert back.tobytes() == reference.rotate(y.astype(wide), base, factors, inverse=True).astype(dtype).tobytes()
+
+
+def test_long_rotations_equal_the_reference(isa, rng):
+    x = rng.standard_normal((2, 2**15)).astype(np.float32)
+    expected = reference.rotate(x, base_matrix(1), factors_of(1, 0, 2**15, 3, np.float32))
+    assert evenbits.randomized_hadamard(x, seed=1, rounds=3).tobytes() == expected.tobytes()
+    assert evenbits.randomized_hadamard(x, seed=1, rounds=3, out=x) is x
+    assert x.tobytes() == expected.tobytes()
+
+
+def test_kept_signs_are_as_drawn(rng):
+    x = rng.standard_normal(64).astype(np.float32)
+    drawn = [evenbits.randomized_hadamard(x, seed=seed).tobytes() for seed in range(20)]
+    assert [evenbits.randomized_hadamard(x, seed=seed).tobytes() for seed in range(20)] == drawn
+    assert len(set(drawn)) == 20
 
 
 def test_layouts_and_byte_orders_do_not_matter(rng):
@@ -195,6 +277,19 @@ def test_the_core_refuses_foreign_memory():
             _core.hadamard(x, out, base, None, None, 1.0, 1)
     with pytest.raises(ValueError, match="before must have 8 elements"):
         _core.hadamard(x, out, one, np.ones(4, np.float32), None, 1.0, 1)
+    half, signs = np.zeros((2, 8), np.uint16), np.ones((1, 8), np.float32)
+    for wrong in ((half[0], out), (half, half[0]), (half.astype(np.int16), half), (half, half.astype(np.float16))):
+        with pytest.raises((TypeError, ValueError)):
+            _core.hadamard_half(*wrong, one, 1.0, False, 1)
+        with pytest.raises((TypeError, ValueError)):
+            _core.rotate_half(*wrong, one, signs, False, True, 1)
+    for factors in (signs[:, :7].copy(), signs[:0], signs.astype(np.float64), np.ones(12, np.float32)):
+        with pytest.raises((TypeError, ValueError)):
+            _core.rotate_half(half, half, one, factors, False, True, 1)
+        with pytest.raises((TypeError, ValueError)):
+            _core.rotate(x, out, one, factors, False, 1)
+    with pytest.raises(ValueError, match="out must have 16 elements"):
+        _core.rotate(x, out[0], one, signs, False, 1)
     with pytest.raises(ValueError, match="not made of rows"):
         _core.hadamard(x.reshape(-1)[:0], out[:0].reshape(-1), one, None, None, 1.0, 1)
 

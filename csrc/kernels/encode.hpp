@@ -25,42 +25,35 @@ EVENBITS_INLINE bool ordinary(std::int32_t magnitude) {
   return magnitude == 0 || (magnitude >= kLeast && magnitude <= kGreatest);
 }
 
-// y = x o signs; returns the largest magnitude of x as bits, which also are above all others for infinities and NaNs.
-EVENBITS_INLINE std::int32_t sign_row(const float* x, const float* signs, std::size_t d, float* y) {
+// y = x o (scale * signs); returns the largest magnitude of x as bits, which also are above all others for infinities and NaNs.
+EVENBITS_INLINE std::int32_t sign_row(const float* x, const float* signs, float scale, std::size_t d, float* y) {
   Vec<std::int32_t> most{};
   std::size_t i = 0;
   for (; i + kFloats <= d; i += kFloats) {
     const auto v = load(x + i);
     most = greatest(most, (Vec<std::int32_t>)v & 0x7fffffff);
-    store(y + i, v * load(signs + i));
+    store(y + i, v * (load(signs + i) * scale));
   }
   std::int32_t peak = over_lanes<std::int32_t>(most, [](auto a, auto b) { return greatest(a, b); });
-  for (; i < d; ++i) peak = greatest(peak, magnitude(x[i])), y[i] = x[i] * signs[i];
+  for (; i < d; ++i) peak = greatest(peak, magnitude(x[i])), y[i] = x[i] * (signs[i] * scale);
   return peak;
 }
 // Calls f(place of 16 elements, v) for the elements of y one after the other: v holds zeros for those that the last 16 lack.
-template <class T, class F>
-EVENBITS_INLINE void by_sixteen(T* y, std::size_t n, F f) {
+template <class F>
+EVENBITS_INLINE void by_sixteen(const float* y, std::size_t n, F f) {
   std::size_t i = 0;
   for (; i + Sums::kCount <= n; i += Sums::kCount) f(i, y + i);
   if (i == n) return;
   float rest[Sums::kCount] = {};
   std::memcpy(rest, y + i, (n - i) * sizeof(float));
-  f(i, static_cast<T*>(rest));
-  if constexpr (!std::is_const_v<T>) std::memcpy(y + i, rest, (n - i) * sizeof(float));
+  f(i, static_cast<const float*>(rest));
 }
-// y *= scale; returns the sum of its squares. Meanwhile the next row comes closer.
-EVENBITS_INLINE double scale_row(float* y, float scale, std::size_t n, const float* next) {
+// The sum of the squares of y. Meanwhile the next row comes closer.
+EVENBITS_INLINE double energy_of(const float* y, std::size_t n, const float* next) {
   Sums energy{};
-  by_sixteen(y, n, [&](std::size_t i, float* v) __attribute__((always_inline)) {
+  by_sixteen(y, n, [&](std::size_t i, const float* v) __attribute__((always_inline)) {
     __builtin_prefetch(next + i);
-    for (std::size_t j = 0; j < Sums::kCount / kFloats; ++j) {
-      const auto x = load(v + j * kFloats) * scale;
-      store(v + j * kFloats, x);
-      for_halves(j, x, [&](std::size_t r, Vec<double> h) __attribute__((always_inline)) {
-        energy.lane[r] = mul_add(h, h, energy.lane[r]);
-      });
-    }
+    add_products(energy, v, v);
   });
   return total(energy);
 }
@@ -70,18 +63,17 @@ struct Fit {
   double energy, product, squares;
 };
 
-// Packs one-bit codes of y * scale. They are signs, whatever the row's own scale, so that one sweep does it; the energy is
+// Packs one-bit codes of y. They are signs, whatever the row's own scale, so that one sweep does it; the energy is
 // summed if it is wanted. Returns the least magnitude but 0, or infinity.
 template <bool Energy>
-EVENBITS_INLINE float code_signs(const float* y, float scale, float level, std::size_t n, const float* next, std::uint8_t* out,
-                                 Fit& fit) {
+EVENBITS_INLINE float code_signs(const float* y, float level, std::size_t n, const float* next, std::uint8_t* out, Fit& fit) {
   Sums energy{}, product{};
   auto smallest = ~Vec<std::uint32_t>{};  // magnitude - 1 as bits: 0 becomes the largest
   by_sixteen(y, n, [&](std::size_t i, const float* v) __attribute__((always_inline)) {
     __builtin_prefetch(next + i);
     std::uint32_t word = 0;
     for (std::size_t j = 0; j < Sums::kCount / kFloats; ++j) {
-      const auto x = load(v + j * kFloats) * scale;
+      const auto x = load(v + j * kFloats);
       const auto size = (Vec<std::uint32_t>)x & 0x7fffffff;
       word |= bits_at_least_zero(x) << j * kFloats;
       smallest = least(smallest, size - 1);
@@ -158,6 +150,7 @@ std::size_t encode_rotated_f32(const float* x, std::size_t rows, const evenbits_
                                std::size_t row_bytes, float* scales, float* y) {
   const std::size_t d = r->d, n = r->h.n, used = (n * r->bits + 7) / 8, thresholds = (std::size_t(1) << r->bits) - 1;
   const std::uint8_t* end = packed + rows * row_bytes;
+  const Base<float> base(&r->h);
   alignas(64) float table[256];
   std::memcpy(table, r->levels, sizeof table);
   const bool one_bit = r->bits == 1 && table[1] > 0 && table[0] == -table[1] && r->thresholds[0] == 0;
@@ -170,22 +163,22 @@ std::size_t encode_rotated_f32(const float* x, std::size_t rows, const evenbits_
   const auto with = [&](const auto& search) __attribute__((always_inline)) {
     const bool signs = std::is_same_v<decltype(search), const Linear&> && one_bit;
     for (; row < rows; ++row, x += d, packed += row_bytes) {
-      const std::int32_t peak = sign_row(x, r->signs, d, y);
+      const std::int32_t peak = sign_row(x, r->signs, r->scale, d, y);
       if (!ordinary(peak)) return;
       if (d < n) std::memset(y + d, 0, (n - d) * sizeof(float));
-      hadamard_f32(y, y, 1, &r->h, nullptr, nullptr, 1);
+      transform(y, y, y, 1, n, base, Factors<float>{});
       const float* next = row + 1 < rows ? x + d : x;
       bool coded = false;
       float deviation = 0;
       if (signs) {
         // With least squares the deviation only matters where it is 0, in rows of zeros.
-        const float smallest = fit == EVENBITS_FIT_LEAST_SQUARES ? code_signs<false>(y, r->scale, table[1], n, next, packed, f)
-                                                                 : code_signs<true>(y, r->scale, table[1], n, next, packed, f);
+        const float smallest = fit == EVENBITS_FIT_LEAST_SQUARES ? code_signs<false>(y, table[1], n, next, packed, f)
+                                                                 : code_signs<true>(y, table[1], n, next, packed, f);
         deviation = float(__builtin_sqrt(f.energy / double(n)));
         coded = smallest * (0.5f / as_float(peak)) != 0;  // else y / deviation might be 0 for some negative y
       }
       if (!coded) {
-        f.energy = scale_row(y, r->scale, n, next);
+        f.energy = energy_of(y, n, next);
         deviation = float(__builtin_sqrt(f.energy / double(n)));
         const float inverse = deviation >= 0x1p-100f ? float(1 / double(deviation)) : 0.0f;
         code_row(search, r, y, inverse, table, packed, end, fit != EVENBITS_FIT_NONE, f);
@@ -204,6 +197,7 @@ std::size_t decode_rotated_f32(const std::uint8_t* packed, std::size_t row_bytes
                                const evenbits_rotation* r, float* x, float* scratch) {
   const std::size_t d = r->d, n = r->h.n;
   const std::uint8_t* end = packed + rows * row_bytes;
+  const Base<float> base(&r->h);
   alignas(64) float table[256];
   alignas(64) std::uint8_t codes[kSlice];
   std::memcpy(table, r->levels, sizeof table);
@@ -218,10 +212,10 @@ std::size_t decode_rotated_f32(const std::uint8_t* packed, std::size_t row_bytes
         dequantize_span(codes, count, table, scales[row], 0, scratch + i);
       }
     }
-    hadamard_f32(scratch, scratch, 1, &r->h, nullptr, nullptr, 1);
+    transform(scratch, scratch, scratch, 1, n, base, Factors<float>{});
     std::size_t i = 0;
-    for (; i + kFloats <= d; i += kFloats) store(x + i, load(scratch + i) * r->scale * load(r->signs + i));
-    for (; i < d; ++i) x[i] = scratch[i] * r->scale * r->signs[i];
+    for (; i + kFloats <= d; i += kFloats) store(x + i, load(scratch + i) * (load(r->signs + i) * r->scale));
+    for (; i < d; ++i) x[i] = scratch[i] * (r->signs[i] * r->scale);
   }
   return rows;
 }

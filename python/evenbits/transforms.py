@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits import _core
-from evenbits._arrays import FLOAT32, Array, as_array, as_floats, integer, is_bfloat16, output, real, seed_of, workers_of
+from evenbits._arrays import (
+    FLOAT32,
+    FLOAT64,
+    Array,
+    as_array,
+    as_floats,
+    contiguous,
+    integer,
+    is_bfloat16,
+    output,
+    real,
+    seed_of,
+    workers_of,
+)
 from evenbits.matrices import base_matrix, base_order, hadamard_length, unknown_length
-from evenbits.random import random_signs
+from evenbits.random import random_bits
 
+KEPT = 1 << 16
+"""Signs that are worth keeping for the next call."""
+BITS = np.dtype(np.uint16)
 LIMITS32, LIMITS64 = ((-float(np.finfo(t).max), float(np.finfo(t).max)) for t in (np.float32, np.float64))
 
 
@@ -45,8 +62,8 @@ def hadamard_transform(
         dtype = np.dtype(np.int32)
         a = np.asarray(a, dtype=dtype, order="C")
     else:
-        a = as_floats(a)
-        scale = real(scale, "scale", *(LIMITS32 if a.dtype is FLOAT32 or a.dtype == FLOAT32 else LIMITS64))
+        a = _floats(a)
+        scale = real(scale, "scale", *(LIMITS64 if a.dtype == FLOAT64 else LIMITS32))
         dtype = dtype if dtype.isnative else dtype.newbyteorder("=")
     if a.ndim == 0:
         raise ValueError("x has no axis to transform; pass an array of one dimension or more")
@@ -56,31 +73,30 @@ def hadamard_transform(
     m = base_order(n)
     if m is None:
         raise ValueError(unknown_length(n))
-    if a.dtype == dtype:
-        out = output(out, a.shape, dtype)
-        _core.hadamard(a, _apart(a, out), base_matrix(m), None, None, scale, workers)
-        return out
     out = output(out, a.shape, dtype)
-    wide = np.empty(a.shape, np.float32)
-    _core.hadamard(a, wide, base_matrix(m), None, None, scale, workers)
-    np.copyto(out, wide, casting="unsafe")
+    _apart(a, out)
+    if dtype.itemsize == 2:
+        _core.hadamard_half(a.view(BITS), out.view(BITS), base_matrix(m), scale, is_bfloat16(dtype), workers)
+    else:
+        _core.hadamard(a, out, base_matrix(m), None, None, scale, workers)
     return out
 
 
 def randomized_hadamard(
     x: ArrayLike, *, seed: int, stream: int = 0, rounds: int = 1, out: Array | None = None, workers: int = 1
 ) -> Array:
-    """Random rotation of the last axis: y = R x, R = product over the rounds of H D_r / sqrt(n).
+    """Random rotation of the last axis: y = R x, R = product over the rounds of H (D_r / sqrt(n)), rounded in that order.
 
     D_r holds the random signs of (seed, stream), elements r n to (r + 1) n - 1. A vector of any law comes out nearly
     Gaussian: every coordinate is at most 2 sqrt(ln(2 n) / n) |x| with probability 1 - 1/(2 n) (Hoeffding and a union
     bound). All rows get the same rotation. x: (..., d) -> (..., n), n = ``hadamard_length(d)`` >= d: zeros are appended.
-    dtype as ``hadamard_transform``, integers become float32. Raises ValueError and TypeError as that does.
+    dtype as ``hadamard_transform``, integers become float32. Raises ValueError and TypeError as that does. The signs of the
+    last few rotations are kept, up to 4 MB of them.
     """
     a, dtype = _rotation_input(x)
     rounds = integer(rounds, "rounds", 1, 64)
     a = _padded(a, hadamard_length(a.shape[-1]))
-    return _rotate(a, dtype, range(rounds), seed, stream, out, workers, forward=True)
+    return _rotate(a, dtype, rounds, seed, stream, out, workers, inverse=False)
 
 
 def inverse_randomized_hadamard(
@@ -105,16 +121,16 @@ def inverse_randomized_hadamard(
         raise ValueError(unknown_length(n).replace(": pad with zeros (pad=True)", ""))
     length = n if length is None else integer(length, "length", 1, n)
     if length == n:
-        return _rotate(a, dtype, range(rounds - 1, -1, -1), seed, stream, out, workers, forward=False)
+        return _rotate(a, dtype, rounds, seed, stream, out, workers, inverse=True)
     if out is not None:
         raise ValueError(f"out can't be given with length {length} below n = {n}")
-    return _rotate(a, dtype, range(rounds - 1, -1, -1), seed, stream, None, workers, forward=False)[..., :length]
+    return _rotate(a, dtype, rounds, seed, stream, None, workers, inverse=True)[..., :length]
 
 
 def _rotation_input(x: ArrayLike, name: str = "x") -> tuple[Array, np.dtype[Any]]:
     a = as_array(x, name)
     dtype = a.dtype.newbyteorder("=") if a.dtype.kind == "f" or is_bfloat16(a.dtype) else np.dtype(np.float32)
-    a = as_floats(a, name)
+    a = _floats(a, name)
     if a.ndim == 0:
         raise ValueError(f"{name} has no axis to transform; pass an array of one dimension or more")
     if a.shape[-1] == 0:
@@ -122,28 +138,46 @@ def _rotation_input(x: ArrayLike, name: str = "x") -> tuple[Array, np.dtype[Any]
     return a, dtype
 
 
+def _floats(a: Array, name: str = "x") -> Array:
+    """``as_floats``, but of the 16-bit floats, too, which have kernels."""
+    if a.dtype.itemsize == 2 and (a.dtype.kind == "f" or is_bfloat16(a.dtype)):
+        return contiguous(a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")))
+    return as_floats(a, name)
+
+
+def _signs(seed: int, stream: int, n: int, rounds: int, dtype: np.dtype[Any]) -> Array:
+    """The factors of the rounds: random signs / sqrt(n)."""
+    size = dtype.type(1 / math.sqrt(n))
+    bits = random_bits(seed, stream, n * rounds)
+    factors: Array = np.where(bits.view(np.int16) < 0, -size, size)  # the highest bit is the sign's, as in random_signs
+    factors.flags.writeable = False
+    return factors
+
+
+_recent_signs = lru_cache(maxsize=8)(_signs)
+
+
 def _rotate(
     a: Array,
     dtype: np.dtype[Any],
-    order: range,
+    rounds: int,
     seed: int,
     stream: int,
     out: Array | None,
     workers: int,
-    forward: bool,
+    inverse: bool,
 ) -> Array:
     n = a.shape[-1]
     seed, stream, workers = seed_of(seed), seed_of(stream, "stream"), workers_of(workers)
     base = base_matrix(base_order(n) or 1)
     out = output(out, a.shape, dtype)
-    y = _apart(a, out) if a.dtype == dtype else np.empty(a.shape, a.dtype)
-    for r in order:
-        signs = random_signs(seed, stream, n, first=r * n, dtype=a.dtype.type)
-        before, after = (signs, None) if forward else (None, signs)
-        _core.hadamard(a, y, base, before, after, 1 / math.sqrt(n), workers)
-        a = y
-    if y is not out:
-        np.copyto(out, y, casting="unsafe")
+    _apart(a, out)
+    draw = _recent_signs if n * rounds <= KEPT else _signs
+    signs = draw(seed, stream, n, rounds, FLOAT64 if dtype == FLOAT64 else FLOAT32)
+    if dtype.itemsize == 2:
+        _core.rotate_half(a.view(BITS), out.view(BITS), base, signs, inverse, is_bfloat16(dtype), workers)
+    else:
+        _core.rotate(a, out, base, signs, inverse, workers)
     return out
 
 
@@ -156,8 +190,7 @@ def _padded(a: Array, n: int) -> Array:
     return wide
 
 
-def _apart(a: Array, out: Array) -> Array:
-    """``out`` as a place for the result: the kernels take it equal to the input, or apart from it, but not askew."""
+def _apart(a: Array, out: Array) -> None:
+    """Whether ``out`` can hold the result: the kernels take it equal to the input, or apart from it, but not askew."""
     if a is not out and np.may_share_memory(a, out) and a.ctypes.data != out.ctypes.data:
         raise ValueError("out overlaps x without being x; pass x itself or other memory")
-    return out

@@ -50,7 +50,7 @@ typedef struct evenbits_radix {
   uint32_t bits;   /* bits a block: 1 to 64 */
 } evenbits_radix;
 
-/* Rows of d values as n = h.n >= d plain codes each, of y = scale * H (signs o x) with zeros appended to x. */
+/* Rows of d values as n = h.n >= d plain codes each, of y = H (scale * signs o x) with zeros appended to x. */
 typedef struct evenbits_rotation {
   evenbits_hadamard h;
   size_t d;
@@ -168,7 +168,7 @@ typedef struct evenbits_api {
    * infinity, too) and returns its index, or `rows`; bytes of rows from there on are undefined. scratch: n floats. */
   size_t (*encode_rotated_f32)(const float* x, size_t rows, const evenbits_rotation* r, int fit, uint8_t* packed,
                                size_t row_bytes, float* scales, float* scratch);
-  /* The first d values of signs o (scale * H y), y = levels[code] * scales[row]. Stops at scales of other sizes likewise. */
+  /* The first d values of scale * signs o (H y), y = levels[code] * scales[row]. Stops at scales of other sizes likewise. */
   size_t (*decode_rotated_f32)(const uint8_t* packed, size_t row_bytes, const float* scales, size_t rows,
                                const evenbits_rotation* r, float* x, float* scratch);
 

@@ -37,3 +37,10 @@ def hadamard_transform(
     y = y.reshape(x.shape)
     y = y if scale == 1 else y * x.dtype.type(scale)
     return y if after is None else y * after
+
+
+def rotate(x: Array, base: Array, factors: Array, inverse: bool = False) -> Array:
+    """Transforms with n factors each, row by row of ``factors``, before them or, backwards, behind them."""
+    for f in factors[::-1] if inverse else factors:
+        x = hadamard_transform(x, base, 1.0, None, f) if inverse else hadamard_transform(x, base, 1.0, f)
+    return x
