@@ -1,6 +1,7 @@
 import ctypes
 import gc
 import sys
+from typing import ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -37,6 +38,8 @@ class DLManagedTensor(ctypes.Structure):
 class Foreign:
     """An array that only DLPack exports, of a dtype, device and layout to be chosen."""
 
+    exported: ClassVar = []  # who gives memory away keeps it until it is released
+
     def __init__(self, memory, *, code=4, bits=16, lanes=1, device=1, strided=True, offset=0):
         self.memory, self.kind, self.released = memory, device, 0
         lengths = ctypes.c_int64 * max(memory.ndim, 1)
@@ -48,11 +51,13 @@ class Foreign:
 
     def release(self, _):
         self.released += 1
+        self.exported.remove(self)
 
     def __dlpack_device__(self):
         return self.kind, 0
 
     def __dlpack__(self, **_):
+        self.exported.append(self)
         return new_capsule(ctypes.addressof(self.managed), b"dltensor", None)
 
 
