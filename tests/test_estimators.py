@@ -22,7 +22,7 @@ ESTIMATORS = [
     QuantizedLinearRegression(),
     QuantizedLinearRegression(8, "uniform", estimator=Ridge()),
     QuantizedLinearClassifier(),
-    QuantizedTwoLayerReLU(),
+    QuantizedTwoLayerReLU(width=8),
     QuantizedTwoLayerReLU(8, network=SMALL_NETWORK, signs=False),
 ]
 BITS = pytest.mark.parametrize("bits", [0.5, 1, 2.5, 4, 8])

@@ -10,11 +10,10 @@ try:
     import sklearn as _sklearn
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError('evenbits.estimators takes scikit-learn: pip install "evenbits[sklearn]"') from error
+if tuple(map(int, _sklearn.__version__.split(".")[:2])) < (1, 6):
+    raise ImportError(f"evenbits.estimators takes scikit-learn 1.6 or later; this is {_sklearn.__version__}")
 
 from evenbits.estimators.linear import QuantizedLinearClassifier, QuantizedLinearRegression
 from evenbits.estimators.relu import QuantizedTwoLayerReLU
 
 __all__ = ["QuantizedLinearClassifier", "QuantizedLinearRegression", "QuantizedTwoLayerReLU"]
-
-if tuple(map(int, _sklearn.__version__.split(".")[:2])) < (1, 6):
-    raise ImportError(f"evenbits.estimators takes scikit-learn 1.6 or later; this is {_sklearn.__version__}")
