@@ -81,6 +81,11 @@ template <class T>
 EVENBITS_INLINE Vec<T> evens(Vec<T> a, Vec<T> b) {
   return shuffle<Vec<T>, Vec<T>>(a, b, EVENBITS_ALL_LANES(T), [](std::size_t i) constexpr { return 2 * i; });
 }
+// Lanes 1, 3, 5, ... likewise.
+template <class T>
+EVENBITS_INLINE Vec<T> odds(Vec<T> a, Vec<T> b) {
+  return shuffle<Vec<T>, Vec<T>>(a, b, EVENBITS_ALL_LANES(T), [](std::size_t i) constexpr { return 2 * i + 1; });
+}
 template <class T, std::size_t... I>
 EVENBITS_INLINE Vec<T> iota(std::index_sequence<I...>) {
   return Vec<T>{T(I)...};
@@ -163,8 +168,24 @@ EVENBITS_INLINE Vec<double> half_as_double(Vec<float> v) {
 EVENBITS_INLINE Vec<std::uint16_t> narrow(Vec<std::int32_t> a, Vec<std::int32_t> b) {
   return evens<std::uint16_t>((Vec<std::uint16_t>)a, (Vec<std::uint16_t>)b);
 }
+EVENBITS_INLINE Vec<std::uint8_t> narrow(Vec<std::uint16_t> a, Vec<std::uint16_t> b) {
+  return evens<std::uint8_t>((Vec<std::uint8_t>)a, (Vec<std::uint8_t>)b);
+}
 EVENBITS_INLINE Vec<std::uint8_t> narrow(Vec<std::int32_t> a, Vec<std::int32_t> b, Vec<std::int32_t> c, Vec<std::int32_t> d) {
-  return evens<std::uint8_t>((Vec<std::uint8_t>)narrow(a, b), (Vec<std::uint8_t>)narrow(c, d));
+  return narrow(narrow(a, b), narrow(c, d));
+}
+// The least integers that are not below v, whose magnitudes are below 2^31.
+EVENBITS_INLINE Vec<std::int32_t> ceiling(Vec<float> v) {
+#if defined(__AVX512F__)
+  return (Vec<std::int32_t>)_mm512_maskz_cvt_roundps_epi32(0xFFFF, v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+  return (Vec<std::int32_t>)_mm256_cvttps_epi32(_mm256_ceil_ps(v));
+#elif defined(__aarch64__)
+  return vcvtpq_s32_f32(v);
+#else
+  const auto down = (Vec<std::int32_t>)_mm_cvttps_epi32(v);  // towards 0
+  return down - (__builtin_convertvector(down, Vec<float>) < v);
+#endif
 }
 
 // The low 32 bits of each lane of a times those of b.

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from evenbits import _core
 from evenbits.reference import rounding as reference
+from evenbits.reference.random import half_words
 from evenbits.rounding import round_nearest, round_stochastic, round_to_bfloat16, round_to_float16, rounding_error
 
 FLOATS = [np.float32, np.float64]
@@ -126,6 +127,28 @@ def test_kernels_write_nothing_beyond_the_codes_they_are_asked_for(isa, rng):
 
 
 # What rounding means
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("top", [9, 127, 300])
+def test_up_starts_just_above_the_half_word_and_a_half(isa, dtype, top):
+    k = half_words(5, 6, 5000, first=3)
+    floor = np.arange(k.size) % min(top, 127)
+    for half_steps, expected in ((0, 0), (1, 0), (2, 1)):
+        x = (floor + (k + half_steps / 2) / 65536).astype(dtype)
+        np.testing.assert_array_equal(round_stochastic(x, scale=1, zero=0, top=top, seed=5, stream=6, first=3), floor + expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-140, 2.0**100, 2.0**109, 2.0**110, 2.0**127, -(2.0**120)])
+@pytest.mark.parametrize("zero", [0.0, 7.25, 2.0**-149, 2.0**111, -(2.0**112), -(2.0**127)])
+def test_scales_and_zeros_may_be_of_any_size(isa, scale, zero, rng):
+    exponents = rng.integers(-149, 128, 3000) - int(np.log2(abs(scale))) * rng.integers(0, 2, 3000)
+    x = np.ldexp(rng.standard_normal(3000), np.clip(exponents, -149, 120)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = x * np.float32(scale) + np.float32(zero)
+        x[np.isnan(y)] = 0  # an infinity less another
+        expected = reference.round_stochastic(x, np.float32(scale), np.float32(zero), 200, seed=1)
+    np.testing.assert_array_equal(round_stochastic(x, scale=scale, zero=zero, top=200, seed=1), expected)
 
 
 def test_ties_go_to_even(isa):

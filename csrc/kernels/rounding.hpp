@@ -15,19 +15,33 @@ EVENBITS_INLINE Vec<Int<T>> low_bits(Vec<T> sum) {
 }
 
 struct Nearest {
+  static constexpr bool kUpper = false;
   template <class T>
   EVENBITS_INLINE Vec<Int<T>> round(const Nearest&, Vec<T> y, std::size_t) {
     return low_bits<T>(y + kUnit<T>);
   }
 };
+// `flipped` are the complements 65535 - k of the half-words.
 struct Stochastic {
-  const std::uint16_t* k;
+  static constexpr bool kUpper = false;
+  const std::uint16_t* flipped;
   // With r the nearest integer and d = y - r, exact: up from r if k + 1/2 < 65536 d, which no d <= 0 is; down if not
   // k + 1/2 < 65536 (1 + d), which every d >= 0 is.
   template <class T>
   EVENBITS_INLINE Vec<Int<T>> round(const Stochastic& s, Vec<T> y, std::size_t i) {
-    const auto sum = y + kUnit<T>, d = (y - (sum - kUnit<T>)) * T(65536), k = load_as<T>(s.k + i) + T(0.5);
+    const auto sum = y + kUnit<T>, d = (y - (sum - kUnit<T>)) * T(65536), k = T(65535.5) - load_as<T>(s.flipped + i);
     return low_bits<T>(sum) - (k < d) + (k - T(65536) >= d);
+  }
+};
+// The same for y below 256 that come multiplied by 2^17, and codes in the upper half of their lanes. With z = ceil(2^17 y)
+// and m its last 17 bits, k + 1/2 < 65536 f where 2k + 2 <= m; then, and only then, 2 (65535 - k) + m carries over.
+struct StochasticFixed {
+  static constexpr bool kUpper = true;
+  static constexpr float kScale = 1 << 17;
+  const std::uint16_t* flipped;
+  template <class T>
+  EVENBITS_INLINE Vec<std::int32_t> round(const StochasticFixed& s, Vec<T> z, std::size_t i) {
+    return (ceiling(z) >> 1) + load_as<std::int32_t>(s.flipped + i);
   }
 };
 
@@ -40,6 +54,11 @@ EVENBITS_INLINE Vec<std::int32_t> codes_at(const T* x, std::size_t i, T scale, T
   if constexpr (sizeof(T) == 4) return round(0);
   else return evens<std::int32_t>((Vec<std::int32_t>)round(0), (Vec<std::int32_t>)round(kLanes<T>));
 }
+template <bool Upper>
+EVENBITS_INLINE Vec<std::uint16_t> narrow_half(Vec<std::int32_t> a, Vec<std::int32_t> b) {
+  if constexpr (Upper) return odds<std::uint16_t>((Vec<std::uint16_t>)a, (Vec<std::uint16_t>)b);
+  else return narrow(a, b);
+}
 EVENBITS_INLINE Vec<std::uint8_t> narrow_to(std::uint8_t, Vec<std::int32_t> v) { return narrow(v, v, v, v); }
 EVENBITS_INLINE Vec<std::uint16_t> narrow_to(std::uint16_t, Vec<std::int32_t> v) { return narrow(v, v); }
 
@@ -50,10 +69,12 @@ EVENBITS_INLINE void round_span(const T* x, std::size_t n, T scale, T zero, T to
   const auto at = [&](std::size_t i) __attribute__((always_inline)) { return codes_at(x + i, i, scale, zero, top, r); };
   std::size_t i = 0;
   for (; i + kLanes<Code> <= n; i += kLanes<Code>)
-    if constexpr (sizeof(Code) == 1) store(codes + i, narrow(at(i), at(i + lanes), at(i + 2 * lanes), at(i + 3 * lanes)));
+    if constexpr (sizeof(Code) == 1)
+      store(codes + i, narrow(narrow_half<Rounding::kUpper>(at(i), at(i + lanes)),
+                              narrow_half<Rounding::kUpper>(at(i + 2 * lanes), at(i + 3 * lanes))));
     else store(codes + i, narrow(at(i), at(i + lanes)));
   const auto register_at = [&](std::size_t j) __attribute__((always_inline)) {
-    const auto some = narrow_to(Code(), at(j));
+    const auto some = narrow_to(Code(), Rounding::kUpper ? at(j) >> 16 : at(j));
     std::memcpy(codes + j, &some, lanes * sizeof(Code));
   };
   for (; i + lanes <= n; i += lanes) register_at(i);
@@ -61,7 +82,8 @@ EVENBITS_INLINE void round_span(const T* x, std::size_t n, T scale, T zero, T to
   else if (i < n) {
     T rest[lanes] = {};
     std::memcpy(rest, x, n * sizeof(T));
-    const auto some = narrow_to(Code(), codes_at(rest, 0, scale, zero, top, r));
+    const auto v = codes_at(rest, 0, scale, zero, top, r);
+    const auto some = narrow_to(Code(), Rounding::kUpper ? v >> 16 : v);
     std::memcpy(codes, &some, n * sizeof(Code));
   }
 }
@@ -80,8 +102,14 @@ EVENBITS_INLINE void round_stochastic(const T* x, std::size_t rows, std::size_t 
   for_each_group(rows, n, group, [&](std::size_t g, std::size_t i, std::size_t count) __attribute__((always_inline)) {
     for (const std::size_t end = i + count; i < end; i += count) {
       count = end - i;
-      const Stochastic r{k.next(count)};
-      round_span(x + i, count, scale[g], zero[g], T(top), r, codes + i);
+      const std::uint16_t* flipped = k.next(count);
+      if constexpr (sizeof(T) == 4 && sizeof(Code) == 1)
+        if (__builtin_fabsf(scale[g]) < 0x1p110f && __builtin_fabsf(zero[g]) < 0x1p110f) {  // 2^17 times that is a float
+          constexpr float unit = StochasticFixed::kScale;
+          round_span(x + i, count, scale[g] * unit, zero[g] * unit, T(top) * unit, StochasticFixed{flipped}, codes + i);
+          continue;
+        }
+      round_span(x + i, count, scale[g], zero[g], T(top), Stochastic{flipped}, codes + i);
     }
   });
 }
@@ -122,8 +150,7 @@ void round_stochastic_f64_u16(const double* x, std::size_t rows, std::size_t n, 
 // The formats take the bits of a float's magnitude, and the place of its half-word, to the bits of the result's.
 struct ToBfloat16 {
   EVENBITS_INLINE Vec<std::int32_t> round(Vec<std::int32_t> magnitude, const Stochastic& s, std::size_t i) {
-    const auto up = (magnitude & 0xFFFF) > load_as<std::int32_t>(s.k + i);
-    return least((magnitude >> 16) - up, splat<std::int32_t>(0x7F7F));
+    return least((magnitude + load_as<std::int32_t>(s.flipped + i)) >> 16, splat<std::int32_t>(0x7F7F));
   }
 };
 struct ToFloat16 {
@@ -160,7 +187,9 @@ EVENBITS_INLINE void round_format(const float* x, std::size_t n, evenbits_stream
 void round_bfloat16(const float* x, std::size_t n, evenbits_stream s, std::uint16_t* out) {
   round_format<ToBfloat16>(x, n, s, out);
 }
-void round_float16(const float* x, std::size_t n, evenbits_stream s, std::uint16_t* out) { round_format<ToFloat16>(x, n, s, out); }
+void round_float16(const float* x, std::size_t n, evenbits_stream s, std::uint16_t* out) {
+  round_format<ToFloat16>(x, n, s, out);
+}
 
 void round_error_f32(const float* x, std::size_t rows, std::size_t n, std::size_t group, const float* scale, const float* zero,
                      const float* step, std::uint32_t top, double* errors) {
