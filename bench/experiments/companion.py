@@ -19,7 +19,7 @@ import evenbits
 
 LENGTH, PADDED = 1000, 1024
 RATES = [1.1, 1.5, 2.1, 3.1, 4.1, 6.1, 7.9]
-STOCHASTIC = {"rounding": "stochastic", "fit": "range"}
+STOCHASTIC = {"rounding": "stochastic", "fit": "unbiased"}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "uniform, stochastic": ("uniform", STOCHASTIC),
     "near_democratic, stochastic": ("near_democratic", STOCHASTIC),
