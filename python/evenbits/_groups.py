@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from evenbits._arrays import Array, as_floats, integer, require_finite
 
+PLAIN = 2**24
+"""Python's numbers up to here become floats without ado: integers exactly, all of them finite. A shorter way."""
+
 
 class Groups:
     """The last axis of ``shape`` in groups of ``group`` elements, the last of which may be shorter; None: rows."""
@@ -20,6 +23,10 @@ class Groups:
 
     def parameter(self, value: ArrayLike | Any, name: str, dtype: type[np.floating[Any]]) -> Array:
         """One finite number for each group, from a scalar or an array that broadcasts to ``self.shape``."""
+        if (type(value) is float or type(value) is int) and -PLAIN <= value <= PLAIN:
+            same = np.empty(self.shape, dtype)
+            same.fill(value)
+            return same
         a = as_floats(value, name, double=dtype is np.float64).astype(dtype, copy=False)
         require_finite(a, name)
         if a.shape == self.shape:
