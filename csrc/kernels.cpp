@@ -1,6 +1,7 @@
 // Compiled once per instruction set (see CMakeLists.txt). Includes nothing from
 // the standard library that defines code: a linker may keep one copy of it for all.
 #include "kernels/codebook.hpp"
+#include "kernels/democratic.hpp"
 #include "kernels/encode.hpp"
 #include "kernels/hadamard.hpp"
 #include "kernels/kashin.hpp"
@@ -63,5 +64,6 @@ const evenbits_api table = {
     rotate_f16,
     rotate_bf16,
     sign_frame_f32,
+    democratic_f32,
 };
 }  // namespace evenbits::EVENBITS_ISA

@@ -22,7 +22,7 @@ from test_build import compiler as any_compiler
 
 import evenbits
 from evenbits import _build, _core
-from evenbits.reference.embedding import kashin
+from evenbits.reference.embedding import democratic, kashin
 from evenbits.reference.reductions import dot
 
 FIRST = ROOT / "tests/golden/v1-evenbits.h"
@@ -117,6 +117,7 @@ def results():
         "bfloat16": evenbits.round_to_bfloat16(x, seed=8, first=1, as_bits=True),
         "dot": np.array([[dot(a[i : i + 100], b[i : i + 100]) for i in (0, 100, 200)] for a, b in zip(x, y, strict=True)]),
         "kashin": kashin(x, np.ones((1, 1), np.int8), signs, 4, 0.75, 0.5, True),
+        "democratic": democratic(x, np.ones((1, 1), np.int8), signs, 4),
         "packed": evenbits.pack(codes, 3),
     }
 

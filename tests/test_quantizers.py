@@ -39,6 +39,7 @@ VARIANTS = [
     ("democratic", {"redundancy": 2, "grid": "end_point"}),
     ("democratic", {"rounding": "stochastic", "redundancy": 1.5}),
     ("democratic", {"fit": "unbiased"}),
+    ("democratic", {"solver": "exact", "iterations": 20}),
     ("sign_frame", {"iterations": 8}),
 ]
 
@@ -203,6 +204,24 @@ def test_fractional_rates_have_the_error_of_two_adjacent_level_counts(bits, expe
 def test_democratic_has_the_measured_error(redundancy, bits, expected, rng):
     x = rng.standard_normal((20, 4096)) ** 3
     assert nmse(x, quantize(x, bits, "democratic", redundancy=redundancy)) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("redundancy", "bits", "expected"),
+    [(1.05, 4, 0.00945), (1.05, 5, 0.00248), (1.05, 6, 6.67e-4), (1.1, 4, 0.00952), (1.1, 3, 0.0357), (1.25, 2, 0.128)],
+)
+def test_the_exact_solver_makes_uniform_levels_as_good_as_lloyd_maxs(redundancy, bits, expected, rng):
+    x = rng.standard_normal((20, 4096))
+    error = nmse(x, quantize(x, bits, "democratic", solver="exact", redundancy=redundancy))
+    assert error == pytest.approx(expected, rel=0.015)
+    assert bits < 4 or redundancy > 1.05 or error < 1.02 * nmse(x, quantize(x, bits))
+
+
+def test_the_spec_does_not_say_which_solver_chose_the_codes(rng):
+    x = rng.standard_normal((3, 100))
+    one, other = (quantize(x, 4, "democratic", solver=s, grid="end_point") for s in ("kashin", "exact"))
+    assert one.spec == other.spec
+    assert nmse(x, other) < nmse(x, one)
 
 
 @pytest.mark.parametrize("redundancy", [1.25, 2])
@@ -459,6 +478,10 @@ def test_nan_and_infinity_are_refused_with_their_index(method):
         ({"method": "lloyd_max", "bits": 9}, "no grid 'lloyd_max_gaussian' of 512 levels"),
         ({"method": "democratic", "redundancy": 0.5}, r"redundancy is 0\.5"),
         ({"method": "democratic", "eta": 1}, "eta is 1"),
+        ({"method": "democratic", "solver": "exact", "eta": 0.5}, "eta is 0.5; only solver 'kashin'"),
+        ({"method": "democratic", "solver": "lp"}, "solver is 'lp'"),
+        ({"method": "democratic", "range": "min_max"}, "range is 'min_max'"),
+        ({"method": "democratic", "rounding": "stochastic", "range": "optimal"}, "range is 'optimal', which clips"),
         ({"bits": 0.01}, "leaves no code in a row of 8"),
         ({"workers": 0}, "workers is 0"),
     ],

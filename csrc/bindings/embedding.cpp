@@ -40,8 +40,11 @@ static void gather(const py::array& y, const py::array& support, py::array out, 
   });
 }
 
-static void kashin(const py::array& x, const py::array& support, py::array out, const py::array& base, const py::array& signs,
-                   std::uint32_t iterations, float eta, float delta, bool closing, std::size_t workers) {
+// Rows of d numbers, embedded by kernel(row of n numbers, coefficients, frame, signs, scratch of 2 n floats), which makes about
+// `transforms` transforms.
+template <class F>
+static void embed(const py::array& x, const py::array& support, py::array& out, const py::array& base, const py::array& signs,
+                  std::size_t transforms, std::size_t workers, F kernel) {
   const float* in = elements<float>(x, "x");
   float* a = elements<float>(out, "out");
   const std::size_t n = size(signs), rows = rows_of(out, n, "out"), d = size(support);
@@ -49,17 +52,32 @@ static void kashin(const py::array& x, const py::array& support, py::array out, 
   const std::uint32_t* s = support_of(support, n);
   require_size(x, rows * d, "x");
   const evenbits_hadamard h = matrix_of(n, base);
-  const auto kernel = active().kashin_f32;
-  const std::size_t count = thread_count(rows, n * (2 * std::size_t(iterations) + 1), workers);
+  const std::size_t count = thread_count(rows, n * transforms, workers);
   std::vector<float> scratch(3 * n * count);
   py::gil_scoped_release unlocked;
   parallel_spans(rows, count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
     float* wide = scratch.data() + 3 * n * thread;  // zero off the support, whatever the row
     for (std::size_t row = begin; row < end; ++row) {
       for (std::size_t i = 0; i < d; ++i) wide[s[i]] = in[row * d + i];
-      kernel(wide, a + row * n, 1, &h, f, iterations, eta, delta, closing, wide + n);
+      kernel(wide, a + row * n, &h, f, wide + n);
     }
   });
+}
+static void kashin(const py::array& x, const py::array& support, py::array out, const py::array& base, const py::array& signs,
+                   std::uint32_t iterations, float eta, float delta, bool closing, std::size_t workers) {
+  const auto kernel = active().kashin_f32;
+  embed(x, support, out, base, signs, 2 * std::size_t(iterations) + 1, workers,
+        [=](const float* row, float* a, const evenbits_hadamard* h, const float* f, float* scratch) {
+          kernel(row, a, 1, h, f, iterations, eta, delta, closing, scratch);
+        });
+}
+static void democratic(const py::array& x, const py::array& support, py::array out, const py::array& base, const py::array& signs,
+                       std::uint32_t iterations, std::size_t workers) {
+  const auto kernel = active().democratic_f32;
+  embed(x, support, out, base, signs, 2 * std::size_t(iterations) + 1, workers,
+        [=](const float* row, float* a, const evenbits_hadamard* h, const float* f, float* scratch) {
+          kernel(row, a, 1, h, f, iterations, scratch);
+        });
 }
 
 void bind_embedding(py::module_& m) {
@@ -67,6 +85,7 @@ void bind_embedding(py::module_& m) {
   m.def("gather", &gather, "y"_a, "support"_a, "out"_a, "n"_a, "workers"_a);
   m.def("kashin", &kashin, "x"_a, "support"_a, "out"_a, "base"_a, "signs"_a, "iterations"_a, "eta"_a, "delta"_a, "closing"_a,
         "workers"_a);
+  m.def("democratic", &democratic, "x"_a, "support"_a, "out"_a, "base"_a, "signs"_a, "iterations"_a, "workers"_a);
 }
 
 }  // namespace evenbits

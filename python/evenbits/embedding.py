@@ -23,6 +23,9 @@ from evenbits.random import random_signs, random_subset
 SUPPORT = 1 << 63
 """Added to a stream's number to draw the support of a frame, so that it is independent of the signs."""
 
+ITERATIONS = {"kashin": 16, "exact": 100}
+"""The solvers, and how many iterations each makes if it is not told."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -100,7 +103,7 @@ def democratic_embedding(
     seed: int,
     stream: int = 0,
     solver: str = "kashin",
-    iterations: int = 16,
+    iterations: int | None = None,
     eta: float | None = None,
     delta: float | None = None,
     closing: bool = True,
@@ -108,21 +111,28 @@ def democratic_embedding(
 ) -> Array:
     """Coefficients a of x with S a = x and a small largest coefficient: level |a|_inf sqrt(n) / |x|_2.
 
-    Lyubarskii and Vershynin's iteration from r = x, a = 0, M = |x| / sqrt(delta n): b = S^T r, c = b clipped at +-M,
-    a += c, r -= S c, M *= eta, ``iterations`` times; with ``closing`` then a += S^T r, so that S a = x up to rounding.
-    eta and delta default to ``kashin_schedule(redundancy)``.
+    solver "kashin": Lyubarskii and Vershynin's iteration from r = x, a = 0, M = |x| / sqrt(delta n): b = S^T r, c = b clipped
+    at +-M, a += c, r -= S c, M *= eta, ``iterations`` times (default 16); with ``closing`` then a += S^T r, so that S a = x up
+    to rounding. eta and delta default to ``kashin_schedule(redundancy)``.
+
+    solver "exact": the least level there is, min |a|_inf subject to S a = x, by Douglas and Rachford's iteration; S a = x up
+    to rounding after any number of them. Its level exceeds the least one by 5 % at most after 50 iterations, by 2 % after
+    100 (the default), by .7 % after 400 (measured, d = 2 to 4096, redundancy 1.05 to 4). It takes no eta and delta.
 
     x: (..., d), any float dtype -> float32 (..., n), n >= redundancy * d the next length of a Hadamard matrix.
     Raises ValueError for NaN, infinity, an empty axis and parameters out of range; TypeError for other dtypes.
+    Sources: the module's; P.-L. Lions and B. Mercier, SIAM J. Numer. Anal. 16 (1979), of the iteration for two operators.
     """
-    if solver != "kashin":
-        raise ValueError(f"solver is {solver!r}; the one known is 'kashin'")
+    solver_options(solver, eta, delta, closing)
     a, frame, schedule = _embedding_input(x, redundancy, seed, stream, eta, delta)
-    iterations = integer(iterations, "iterations", 0, 10_000)
+    iterations = iterations_of(iterations, solver)
     exponent = peak_exponent(np.abs(a).max(axis=-1, keepdims=True, initial=0))  # no sum may overflow on the way
     if exponent is not None:
         a = np.ldexp(a, -exponent)
-    out = kashin(frame, a, iterations, *schedule, closing=closing, workers=workers_of(workers))
+    if solver == "exact":
+        out = democratic(frame, a, iterations, workers=workers_of(workers))
+    else:
+        out = kashin(frame, a, iterations, *schedule, closing=closing, workers=workers_of(workers))
     return out if exponent is None else np.ldexp(out, exponent)
 
 
@@ -130,6 +140,13 @@ def kashin(frame: Frame, x: Array, iterations: int, eta: float, delta: float, *,
     """``democratic_embedding`` of checked float32 rows in a given frame."""
     out = np.empty((*x.shape[:-1], frame.n), np.float32)
     _core.kashin(x, frame.support, out, frame.base, frame.signs, iterations, eta, delta, closing, workers)
+    return out
+
+
+def democratic(frame: Frame, x: Array, iterations: int, *, workers: int = 1) -> Array:
+    """The same with solver "exact"."""
+    out = np.empty((*x.shape[:-1], frame.n), np.float32)
+    _core.democratic(x, frame.support, out, frame.base, frame.signs, iterations, workers)
     return out
 
 
@@ -178,3 +195,17 @@ def eta_of(eta: float) -> float:
 
 def delta_of(delta: float) -> float:
     return real(delta, "delta", 1e-6, 1e6)
+
+
+def solver_options(solver: str, eta: float | None, delta: float | None, closing: bool = True) -> None:
+    """Raise ValueError for an unknown solver, and for options that it does not take."""
+    if not isinstance(solver, str) or solver not in ITERATIONS:
+        raise ValueError(f"solver is {solver!r}; known are {', '.join(map(repr, ITERATIONS))}")
+    if solver == "exact":
+        for name, value, default in (("eta", eta, None), ("delta", delta, None), ("closing", closing, True)):
+            if value is not default:
+                raise ValueError(f"{name} is {value!r}; only solver 'kashin' takes it")
+
+
+def iterations_of(iterations: int | None, solver: str) -> int:
+    return integer(ITERATIONS[solver] if iterations is None else iterations, "iterations", 0, 10_000)

@@ -44,6 +44,8 @@ static int compute(const evenbits_api* api) {
   for (int i = 0; i < n; ++i) signs[i] = i % 3 ? 1.0f : -1.0f;
   api->kashin_f32(x, y, rows, &h, signs, 4, 0.75f, 0.5f, 1, scratch);
   print(api, "kashin", y, sizeof y);
+  api->democratic_f32(x, y, rows, &h, signs, 4, scratch);
+  print(api, "democratic", y, sizeof y);
 
   api->pack_u8(codes, rows, n, bits, packed, row_bytes);
   print(api, "packed", packed, sizeof packed);

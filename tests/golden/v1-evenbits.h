@@ -113,4 +113,6 @@ typedef struct evenbits_api {
    * F^T (t - F w), clamped to +-box, for k = 0 to iterations - 1. a may be x. scratch: 4 n floats. */
   void (*sign_frame_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs, const float* box,
                          uint32_t iterations, double level, float momentum, double concavity, float* scratch);
+  void (*democratic_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs,
+                         uint32_t iterations, float* scratch);
 } evenbits_api;

@@ -204,6 +204,15 @@ typedef struct evenbits_api {
    * F^T (t - F w), clamped to +-box, for k = 0 to iterations - 1. a may be x. scratch: 4 n floats. */
   void (*sign_frame_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs, const float* box,
                          uint32_t iterations, double level, float momentum, double concavity, float* scratch);
+
+  /* Democratic embedding a of each row x: the least |a|_inf with x = F a, F and x as in kashin_f32. Iteration of Douglas and
+   * Rachford from z = signs o x: p = H (H z / sqrt(n) clipped at +-t) / sqrt(n); z += 1.5 (signs o x - p) on the support,
+   * z += 1.5 (p - z) off it; after the last p, z is signs o x on the support and p off it. a = H z / sqrt(n). t starts at
+   * |x| / sqrt(n) and takes two steps of Newton's method an iteration, t + (sum max(|v| - t, 0) - |x| sqrt(n) / 16) / (number of
+   * |v| > t), v = H z / sqrt(n), the sum in doubles in the order of `dot`; 0 for what is not a positive number. scratch:
+   * 2 n floats. */
+  void (*democratic_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs,
+                         uint32_t iterations, float* scratch);
 } evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or

@@ -2,20 +2,22 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from evenbits._arrays import Array, integer
-from evenbits.embedding import Frame, delta_of, eta_of, kashin, kashin_schedule
+from evenbits._arrays import Array
+from evenbits.embedding import Frame, delta_of, democratic, eta_of, iterations_of, kashin, kashin_schedule, solver_options
 from evenbits.encoded import Meaning
 from evenbits.quantizers.base import FITS, ROUNDINGS, Quantizer, choice
 from evenbits.spec import Embedding
 
 
 class Democratic(Quantizer):
-    """Kashin coefficients in a redundant frame, all alike in size, on uniform levels up to the largest.
+    """Coefficients in a redundant frame, all alike in size, on uniform levels up to the largest.
 
     ``bits`` counts index bits a value of the input: each of the n = redundancy * d coefficients of a row gets d/n of it.
     redundancy: n / d (default 1.25), rounded up to the next length of a Hadamard matrix.
-    iterations, eta, delta: of Lyubarskii and Vershynin's algorithm, see ``democratic_embedding``.
-    grid: "mid_rise" (default of nearest rounding) or "end_point" (of stochastic rounding).
+    solver: "kashin" (default) or "exact", which takes longer; their iterations, eta, delta: see ``democratic_embedding``.
+    grid: "mid_rise" (default) or "end_point" (of stochastic rounding and of solver "exact").
+    range: "absmax", up to the largest magnitude (default), or "optimal", clipped where the squared error is least (default of
+    solver "exact" with a fitted scale).
     rounding: "nearest" (default) or "stochastic" (unbiased).
     fit: "least_squares" (default), "unbiased" (default of stochastic rounding) or "range".
     Sources: Lyubarskii and Vershynin 2010; Saha, Pilanci, Goldsmith, arXiv 2103.07578.
@@ -28,10 +30,12 @@ class Democratic(Quantizer):
         bits: float | Fraction,
         *,
         redundancy: float = 1.25,
-        iterations: int = 16,
+        solver: str = "kashin",
+        iterations: int | None = None,
         eta: float | None = None,
         delta: float | None = None,
         grid: str | None = None,
+        range: str | None = None,
         rounding: str = "nearest",
         fit: str | None = None,
         seed: int = 0,
@@ -41,15 +45,22 @@ class Democratic(Quantizer):
         super().__init__(bits, seed=seed, stream=stream, scale_dtype=scale_dtype)
         stochastic = choice(rounding, "rounding", ROUNDINGS) == "stochastic"
         self.rounding = rounding
-        self.grid = choice(grid or ("end_point" if stochastic else "mid_rise"), "grid", ("mid_rise", "end_point"))
+        solver_options(solver, eta, delta)
+        self.solver, self.iterations = solver, iterations_of(iterations, solver)
+        usual = "end_point" if stochastic or solver == "exact" else "mid_rise"
+        self.grid = choice(grid or usual, "grid", ("mid_rise", "end_point"))
         self.fit = choice(fit or ("unbiased" if stochastic else "least_squares"), "fit", FITS)
+        best = solver == "exact" and not stochastic and self.fit != "range"
+        self.range = choice(range or ("optimal" if best else "absmax"), "range", ("absmax", "optimal"))
+        self.searches = self.range == "optimal"
         self.redundancy = redundancy
-        self.iterations = integer(iterations, "iterations", 0, 10_000)
         Frame.of_redundancy(1, redundancy, 0)
         self.eta = None if eta is None else eta_of(eta)
         self.delta = None if delta is None else delta_of(delta)
         if stochastic and self.grid == "mid_rise":
             raise ValueError("grid is 'mid_rise', without levels at the ends of the range; stochastic rounding takes another")
+        if stochastic and self.searches:
+            raise ValueError("range is 'optimal', which clips; stochastic rounding takes 'absmax'")
         if stochastic and self.fit == "least_squares":
             raise ValueError("fit is 'least_squares'; stochastic rounding takes 'range' or 'unbiased'")
 
@@ -64,6 +75,8 @@ class Democratic(Quantizer):
 
     def embed(self, x: Array, meaning: Meaning) -> Array:
         frame = meaning.frame
+        if self.solver == "exact":
+            return democratic(frame, x, self.iterations)
         eta, delta = kashin_schedule(frame.n / frame.d)
         return kashin(frame, x, self.iterations, self.eta or eta, self.delta or delta)
 
