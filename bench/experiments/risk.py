@@ -29,6 +29,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "near_democratic, stochastic": ("near_democratic", {"rounding": "stochastic"}),
     "near_democratic": ("near_democratic", {}),
     "democratic 1.25": ("democratic", {}),
+    "democratic 1.1, exact": ("democratic", {"redundancy": 1.1, "solver": "exact", "grid": "end_point"}),
     "democratic 2": ("democratic", {"redundancy": 2}),
 }
 PRIORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"Gaussian": lambda g: g, "Gaussian cubed": lambda g: g**3}
