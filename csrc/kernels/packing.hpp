@@ -7,6 +7,14 @@
 
 namespace evenbits::EVENBITS_ISA {
 
+// Codes before the first boundary of registers, if they are a multiple of eight: registers that cross two cache lines take
+// twice the time, and NumPy's large arrays begin 16 bytes behind a boundary.
+template <class T>
+EVENBITS_INLINE std::size_t to_boundary(const T* codes) {
+  const std::size_t bytes = std::size_t(-reinterpret_cast<std::uintptr_t>(codes)) % kBytes;
+  return bytes % (8 * sizeof(T)) ? 0 : bytes / sizeof(T);
+}
+
 // Rows are packed in ascending order: registers spill over the bytes that follow, which are written afterwards. Returns
 // the bits that are set in any code.
 template <class T>
@@ -15,6 +23,15 @@ EVENBITS_INLINE T pack_row(const T* codes, std::size_t n, unsigned bits, std::ui
   const std::size_t bytes = lanes / 8 * bits;
   const BitFields<T> fields(bits);
   Vec<T> seen{};
+  const auto pack_some = [&](std::size_t count) __attribute__((always_inline)) {
+    const auto v = load_some(codes, count);
+    std::uint8_t some[kBytes];
+    seen |= v;
+    fields.write(v, some);
+    store_some(out, (count * bits + 7) / 8, load(some));
+    n -= count, codes += count, out += count * bits / 8;
+  };
+  if (const std::size_t count = to_boundary(codes); count && count < n) pack_some(count);
   if constexpr (sizeof(T) == 1 && kMovesBits)
     if (bits == 1)
       for (; n >= lanes; n -= lanes, codes += lanes, out += bytes) {
@@ -28,14 +45,7 @@ EVENBITS_INLINE T pack_row(const T* codes, std::size_t n, unsigned bits, std::ui
     seen |= v;
     fields.write(v, out);
   }
-  for (std::size_t count; n; n -= count, codes += count, out += bytes) {
-    count = n < lanes ? n : lanes;
-    const auto v = load_some(codes, count);
-    std::uint8_t some[kBytes];
-    seen |= v;
-    fields.write(v, some);
-    store_some(out, (count * bits + 7) / 8, load(some));
-  }
+  while (n) pack_some(n < lanes ? n : lanes);
   return over_lanes<T>(seen, [](auto a, auto b) { return a | b; });
 }
 template <class T>
@@ -43,16 +53,18 @@ EVENBITS_INLINE void unpack_row(const std::uint8_t* in, std::size_t n, unsigned 
   constexpr std::size_t lanes = kLanes<T>;
   const std::size_t bytes = lanes / 8 * bits;
   const BitFields<T> fields(bits);
+  const auto unpack_some = [&](std::size_t count) __attribute__((always_inline)) {
+    std::uint8_t some[kBytes];
+    store(some, load_some(in, (count * bits + 7) / 8));
+    store_some(codes, count, fields.read(some));
+    n -= count, codes += count, in += count * bits / 8;
+  };
+  if (const std::size_t count = to_boundary(codes); count && count < n) unpack_some(count);
   if constexpr (sizeof(T) == 1 && kMovesBits)
     if (bits == 1)
       for (; n >= lanes; n -= lanes, codes += lanes, in += bytes) put_bits(in, codes);
   for (; n >= lanes && std::size_t(end - in) >= kBytes; n -= lanes, codes += lanes, in += bytes) store(codes, fields.read(in));
-  for (std::size_t count; n; n -= count, codes += count, in += bytes) {
-    count = n < lanes ? n : lanes;
-    std::uint8_t some[kBytes];
-    store(some, load_some(in, (count * bits + 7) / 8));
-    store_some(codes, count, fields.read(some));
-  }
+  while (n) unpack_some(n < lanes ? n : lanes);
 }
 
 // Returns the bits that are set in any code above the lowest `bits`.
