@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <thread>
@@ -16,23 +17,24 @@ inline std::size_t thread_count(std::size_t rows, std::size_t row_elements, std:
   const std::size_t worthwhile = std::max<std::size_t>(1, rows * row_elements >> 16);
   return std::max<std::size_t>(1, std::min({workers, rows, worthwhile}));
 }
-// Calls f(begin, end, i) for the i-th of `count` spans that cover rows 0 to `rows`, each on a thread, one of them the caller's.
-// f must not throw.
+// Calls f(begin, end, i) for spans that cover rows 0 to `rows`, on `count` threads, of which the caller's is the 0th; i is the
+// thread's number. There are more spans than threads: one whose processor has other work to do takes fewer. f must not throw.
 template <class F>
 void parallel_spans(std::size_t rows, std::size_t count, F f) {
-  const auto span = [&](std::size_t i) {
+  const std::size_t spans = count > 1 ? std::min(rows, 4 * count) : 1;
+  std::atomic<std::size_t> next{0};
+  const auto work = [&](std::size_t thread) {
     const DefaultFloatState state;
-    f(rows * i / count, rows * (i + 1) / count, i);
+    for (std::size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < spans;)
+      f(rows * i / spans, rows * (i + 1) / spans, thread);
   };
   std::vector<std::thread> threads;
   threads.reserve(count - 1);
-  std::size_t started = 1;
   try {
-    for (; started < count; ++started) threads.emplace_back(span, started);
-  } catch (const std::exception&) {  // no thread to be had: the caller's does the rest
+    for (std::size_t i = 1; i < count; ++i) threads.emplace_back(work, i);
+  } catch (const std::exception&) {  // no thread to be had: those there are do the rest
   }
-  span(0);
-  for (std::size_t i = started; i < count; ++i) span(i);
+  work(0);
   for (auto& t : threads) t.join();
 }
 // Calls f(begin, end) for spans of rows, on at most `workers` threads.

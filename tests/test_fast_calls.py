@@ -102,8 +102,11 @@ def test_numbers_out_of_the_ordinary_take_the_long_way():
     assert _core.hadamard_plain(wide, np.inf, None, 1) is None
     assert _core.hadamard_plain(wide, 1e39, None, 1) is not None
     assert _core.hadamard_plain(integers, 0.5, None, 1) is None
-    for workers in (0, 2, -1, 2**70, True, 1.0, None, np.int64(1)):
+    for workers in (0, -1, 4097, 2**70, -(2**70), True, 1.0, None, np.int64(1)):
         assert _core.hadamard_plain(x, 1.0, None, workers) is None
+    assert _core.hadamard_plain(x, 1.0, None, 2) is not None  # too little for two threads
+    for shape in ((64, 4096), 2**18):
+        assert _core.hadamard_plain(np.zeros(shape), 1.0, None, 2) is None
 
 
 def test_the_wrong_number_of_arguments_is_an_error():

@@ -61,11 +61,10 @@ void transform(PyObject* type, const void* x, void* y, std::size_t rows, std::si
   else kernels.hadamard_i32(static_cast<const std::int32_t*>(x), static_cast<std::int32_t*>(y), rows, &h);
 }
 
-// Whether `object` is the int `value`, and no bool.
-bool is_int(PyObject* object, long value) {
-  if (!PyLong_CheckExact(object)) return false;
+// The value of an int that is no bool, or -1.
+long int_of(PyObject* object) {
   int overflow;
-  return PyLong_AsLongAndOverflow(object, &overflow) == value && !overflow;
+  return PyLong_CheckExact(object) ? PyLong_AsLongAndOverflow(object, &overflow) : -1;
 }
 
 PyObject* hadamard_plain(PyObject*, PyObject* const* args, Py_ssize_t count) {
@@ -75,10 +74,12 @@ PyObject* hadamard_plain(PyObject*, PyObject* const* args, Py_ssize_t count) {
   }
   PyObject* result = args[2];
   Array x, y;
-  if (!x.holds(args[0]) || !is_int(args[3], 1)) Py_RETURN_NONE;
+  const long workers = int_of(args[3]);
+  if (!x.holds(args[0]) || workers < 1 || workers > 4096) Py_RETURN_NONE;
   const std::size_t n = x.last();
+  if (workers > 1 && thread_count(x.size, 1, 2) > 1) Py_RETURN_NONE;
   PyObject* const type = x.array->descr;
-  const double scale = PyFloat_Check(args[1]) ? PyFloat_AS_DOUBLE(args[1]) : is_int(args[1], 1) ? 1 : NAN;
+  const double scale = PyFloat_Check(args[1]) ? PyFloat_AS_DOUBLE(args[1]) : int_of(args[1]) == 1 ? 1 : NAN;
   const bool possible = type == dtypes().f32   ? std::fabs(scale) <= FLT_MAX
                         : type == dtypes().f64 ? std::fabs(scale) <= DBL_MAX
                                                : type == dtypes().i32 && scale == 1;
@@ -104,7 +105,7 @@ PyObject* hadamard_plain(PyObject*, PyObject* const* args, Py_ssize_t count) {
 PyMethodDef functions[] = {
     {"hadamard_plain", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(hadamard_plain)), METH_FASTCALL,
      "hadamard_plain($module, x, scale, out, workers, /)\n--\n\n"
-     "The transform of a NumPy array that needs no conversion, in one thread, or None if anything is out of the ordinary."},
+     "The transform of a NumPy array that needs no conversion and one thread, or None if anything is out of the ordinary."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

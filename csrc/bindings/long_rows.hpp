@@ -50,8 +50,8 @@ void transform_long_row(const T* x, T* y, const evenbits_hadamard& h, const T* b
   using Word = std::conditional_t<std::is_same_v<T, std::int32_t>, std::uint32_t, T>;  // integers wrap around
   const std::size_t length = h.n / pieces;
   const evenbits_hadamard piece = {length, 1, h.base};
-  parallel_spans(pieces, pieces, [&](std::size_t i, std::size_t, std::size_t) {
-    kernel(x + i * length, y + i * length, 1, &piece, before ? before + i * length : nullptr, nullptr, T(1));
+  parallel_spans(pieces, pieces, [&](std::size_t i, std::size_t end, std::size_t) {
+    for (; i < end; ++i) kernel(x + i * length, y + i * length, 1, &piece, before ? before + i * length : nullptr, nullptr, T(1));
   });
   parallel_spans(length, pieces, [&](std::size_t begin, std::size_t end, std::size_t) {
     join_pieces(reinterpret_cast<Word*>(y), length, pieces, begin, end, reinterpret_cast<const Word*>(after), Word(scale));

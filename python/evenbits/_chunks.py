@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from evenbits import _core
@@ -19,15 +20,16 @@ def for_row_chunks(rows: int, length: int, workers: int, work: Callable[[int, in
     the others at their next span and is raised here.
     """
     step = max(1, CHUNK // max(length, 1))
-    starts = range(0, rows, step)
-    workers = min(workers, len(starts))
+    starts = deque(range(0, rows, step))  # which threads may take from at the same time
     failures: list[BaseException] = []
 
-    def run(first: int) -> None:
+    def run() -> None:
         state = _core.enter_default_float_state()
         try:
-            for begin in starts[first::workers]:
-                if failures:
+            while not failures:
+                try:
+                    begin = starts.popleft()
+                except IndexError:
                     return
                 work(begin, min(begin + step, rows))
         except BaseException as error:
@@ -35,17 +37,15 @@ def for_row_chunks(rows: int, length: int, workers: int, work: Callable[[int, in
         finally:
             _core.leave_float_state(state)
 
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(1, workers)]
+    threads = [threading.Thread(target=run) for _ in range(1, min(workers, len(starts)))]
     started = 0
     try:
         for thread in threads:
             thread.start()
             started += 1
-    except RuntimeError:  # no more threads to be had: the caller's does their share
+    except RuntimeError:  # no more threads to be had: those there are do the rest
         pass
-    run(0)
-    for i in range(started + 1, workers):
-        run(i)
+    run()
     for thread in threads[:started]:
         thread.join()
     if failures:
