@@ -1,11 +1,11 @@
-"""Kashin embeddings."""
+"""Kashin and exact democratic embeddings."""
 
 from __future__ import annotations
 
 import numpy as np
 
 import evenbits
-from evenbits.embedding import level
+from evenbits.embedding import Frame, level
 from peers import Rows, Work, case
 
 
@@ -53,4 +53,45 @@ def kashin() -> Rows:
             "numpy, 64 a call": lambda x=x, s=signs: numpy_stage(x, s),
         }
         rows.append((f"Kashin embedding, d = {d} ({levels})", x.size, works))
+    return rows
+
+
+def numpy_threshold(v: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """The t of each row with sum max(|v| - t, 0) = excess, by sorting."""
+    size = -np.sort(-np.abs(v))
+    t = (np.cumsum(size, -1) - excess) / np.arange(1, v.shape[-1] + 1)
+    last = (size > t).sum(-1, keepdims=True) - 1
+    return np.maximum(np.take_along_axis(t, last, -1), 0)
+
+
+def numpy_exact(x: np.ndarray, frame: Frame, iterations: int = 100) -> np.ndarray:
+    """Douglas and Rachford's iteration for min |a|_inf subject to S a = x, all rows at once."""
+    n, held = frame.n, frame.signs != 0
+    target = np.zeros((len(x), n))
+    target[:, frame.support] = x * frame.signs[frame.support]
+    excess = np.linalg.norm(x, axis=-1, keepdims=True) * np.sqrt(n) / 16
+    z = target
+    a = numpy_transform(z) / np.sqrt(n)
+    for _ in range(iterations):
+        t = numpy_threshold(a, excess)
+        p = numpy_transform(np.clip(a, -t, t)) / np.sqrt(n)
+        z = z + 1.5 * np.where(held, target - p, p - z)
+        a = numpy_transform(z) / np.sqrt(n)
+    return numpy_transform(np.where(held, target, p)) / np.sqrt(n)
+
+
+@case
+def exact() -> Rows:
+    """100 iterations at redundancy 2, Gaussian vectors; NumPy with an exact threshold."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for d in (256, 1024, 4096):
+        x, frame = rng.standard_normal((4, d), dtype=np.float32), Frame.of_redundancy(d, 2, 0)
+        ours = evenbits.democratic_embedding(x, redundancy=2, seed=0, solver="exact")
+        levels = f"level {level(ours, x).mean():.3f}, NumPy's {level(numpy_exact(x, frame), x).mean():.3f}"
+        works: dict[str, Work] = {
+            "evenbits": lambda x=x: evenbits.democratic_embedding(x, redundancy=2, seed=0, solver="exact"),
+            "numpy, float64": lambda x=x, f=frame: numpy_exact(x, f),
+        }
+        rows.append((f"exact embedding, d = {d} ({levels})", x.size, works))
     return rows

@@ -1,7 +1,8 @@
 // Democratic embeddings: min |a|_inf subject to F a = x, by the iteration of Douglas and Rachford.
 #pragma once
 
-#include "kashin.hpp"
+#include "hadamard.hpp"
+#include "reduce.hpp"
 
 namespace evenbits::EVENBITS_ISA {
 
@@ -30,46 +31,45 @@ EVENBITS_INLINE float newton_step(const float* v, std::size_t n, float t, double
   return next > 0 ? float(next) : 0;
 }
 
-// What becomes of the transformed numbers v at place i, as in kashin.hpp. The steps are taken in the domain of x.
-struct Advance {
-  float scale, *z;
-  const float *x, *signs;
-};
-template <class V>
-EVENBITS_INLINE void take(V v, std::size_t i, const Advance& s) {
-  const V p = v * s.scale, sign = at<V>(s.signs + i), z = at<V>(s.z + i);
-  set(s.z + i, z + 1.5f * (sign != 0 ? sign * at<V>(s.x + i) - p : p - z));
+EVENBITS_INLINE void clip(const float* v, float limit, float* p, std::size_t n) {
+  std::size_t i = 0;
+  for (; i + kLanes<float> <= n; i += kLanes<float>) store(p + i, clamp(load(v + i), splat(-limit), splat(limit)));
+  for (; i < n; ++i) p[i] = clamp(v[i], -limit, limit);
 }
-struct Finish {
-  float scale, *z;
-  const float *x, *signs;
-};
-template <class V>
-EVENBITS_INLINE void take(V v, std::size_t i, const Finish& s) {
-  const V p = v * s.scale, sign = at<V>(s.signs + i);
-  set(s.z + i, sign != 0 ? sign * at<V>(s.x + i) : p);
+// z, or the last one, from p. All are in the domain of x.
+template <bool Last>
+EVENBITS_INLINE void advance(float* z, const float* p, const float* x, const float* signs, std::size_t n) {
+  const auto next = [](auto v, auto q, auto s, auto target) __attribute__((always_inline)) {
+    if constexpr (Last) return s != 0 ? target : q;
+    else return v + 1.5f * (s != 0 ? target - q : q - v);
+  };
+  std::size_t i = 0;
+  for (; i + kLanes<float> <= n; i += kLanes<float>) {
+    const auto s = load(signs + i);
+    store(z + i, next(load(z + i), load(p + i), s, s * load(x + i)));
+  }
+  for (; i < n; ++i) z[i] = next(z[i], p[i], signs[i], signs[i] * x[i]);
 }
 
 void democratic_f32(const float* x, float* a, std::size_t rows, const evenbits_hadamard* h, const float* signs,
                     std::uint32_t iterations, float* scratch) {
   const std::size_t n = h->n;
   const double root = __builtin_sqrt(double(n));
-  const float scale = float(1 / root);
   const Base<float> base(h);
+  const Factors<float> factors{nullptr, nullptr, float(1 / root)};
   float *z = scratch, *p = scratch + n;
   for (; rows; --rows, x += n, a += n) {
     const double norm = __builtin_sqrt(dot(x, x, n)), excess = norm * root / 16;
     float limit = float(norm / root);
     multiply(x, signs, z, n);
-    transform(z, a, a, 1, n, base, Factors<float>{nullptr, nullptr, scale});
+    transform(z, a, a, 1, n, base, factors);
     for (std::uint32_t k = 1; k <= iterations; ++k) {
       for (int step = 0; step < 2; ++step) limit = newton_step(a, n, limit, excess);
-      std::size_t i = 0;
-      for (; i + kLanes<float> <= n; i += kLanes<float>) store(p + i, clamp(load(a + i), splat(-limit), splat(limit)));
-      for (; i < n; ++i) p[i] = clamp(a[i], -limit, limit);
-      if (k < iterations) transform_into(p, p, n, base, nullptr, Advance{scale, z, x, signs});
-      else transform_into(p, p, n, base, nullptr, Finish{scale, z, x, signs});
-      transform(z, a, a, 1, n, base, Factors<float>{nullptr, nullptr, scale});
+      clip(a, limit, p, n);
+      transform(p, p, p, 1, n, base, factors);
+      if (k < iterations) advance<false>(z, p, x, signs, n);
+      else advance<true>(z, p, x, signs, n);
+      transform(z, a, a, 1, n, base, factors);
     }
   }
 }
