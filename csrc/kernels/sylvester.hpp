@@ -107,12 +107,24 @@ EVENBITS_INLINE Block<T, R> enter(const E* x, std::size_t i, std::size_t stride,
   if constexpr (std::is_same_v<Way, Factors<T>>) return way.before ? b * read<T, R>(way.before + i, stride) : b;
   return b;
 }
+template <std::size_t R>
+EVENBITS_INLINE Vec<float> sum(Block<float, R> b) {
+  if constexpr (R == 1) return b.v;
+  else return sum(b.lo + b.hi);
+}
+template <std::size_t R>
+EVENBITS_INLINE Block<float, R> one_nan(Block<float, R> b) {
+  if constexpr (R == 1) return {one_nan(b.v)};
+  else return {one_nan(b.lo), one_nan(b.hi)};
+}
 template <class T, std::size_t R, class E, class Way>
 EVENBITS_INLINE void leave(E* y, std::size_t i, std::size_t stride, Block<T, R> b, const Way& way) {
   if constexpr (std::is_same_v<Way, Times<T>>) b = b * read<T, R>(way.numbers + i, stride);
   if constexpr (std::is_same_v<Way, Scaled<T>>) b = b * way.scale;
   if constexpr (std::is_same_v<Way, Factors<T>>)
     b = way.after ? b * way.scale * read<T, R>(way.after + i, stride) : b * way.scale;
+  if constexpr (!std::is_same_v<T, E>)
+    if (!all_finite(sum(b))) b = one_nan(b);
   write(y + i, stride, b);
 }
 // n elements from x to y.
@@ -181,6 +193,29 @@ __attribute__((noinline)) static std::size_t first_sweeps(const E* x, T* y, std:
   return h;
 }
 
+// Rows of R base blocks: while a row's last sweep goes over the first cache, base blocks of the next fetch from farther away.
+template <std::size_t R, class T, class In, class Out>
+static void mixed_rows(const T* x, T* y, std::size_t rows, const In& in, const Out& out) {
+  constexpr std::size_t lanes = kLanes<T>, h = kBase * lanes, n = R * h;
+  base_blocks<kBase, T>(x, y, n, in, AsIs{});
+  for (; rows; --rows, x += n, y += n)
+    for (std::size_t j = 0, done = 0; j < h;) {
+      leave(y, j, h, across(read<T, R>(y + j, h)), out), j += lanes;
+      for (; rows > 1 && done + h <= j * R; done += h)
+        leave(y + n, done, lanes, across(within_each(enter<T, kBase>(x + n, done, lanes, in))), AsIs{});
+    }
+}
+// Whether they were of that kind. Fewer blocks, and 16 of 64 bytes a register, are not worth it.
+template <class T, class In, class Out>
+static bool mixed(const T* x, T* y, std::size_t rows, std::size_t n, const In& in, const Out& out) {
+  constexpr std::size_t h = kBase * kLanes<T>;
+  if (n == 4 * h) return mixed_rows<4>(x, y, rows, in, out), true;
+  if (n == 8 * h) return mixed_rows<8>(x, y, rows, in, out), true;
+  if constexpr (kBytes < 64)
+    if (n == 16 * h) return mixed_rows<16>(x, y, rows, in, out), true;
+  return false;
+}
+
 // Rows shorter than a register: several of them in one.
 template <std::size_t N, class T, class E>
 EVENBITS_INLINE void short_rows(const E* x, E* y, std::size_t count, const Factors<T>& f) {
@@ -246,6 +281,11 @@ static void sylvester(const E* x, E* y, T* work, std::size_t rows, std::size_t n
         return short_rows<8>(x, y, rows * n, f);
     }
   if (in_registers<T>(n, [&](auto r) __attribute__((always_inline)) { base_rows<decltype(r)::value>(x, y, rows, f); })) return;
+  if constexpr (kFuses<T> && std::is_same_v<T, E>)
+    if (!f.after && (f.before       ? f.scale == 1 && mixed(x, y, rows, n, Times<T>{f.before}, AsIs{})
+                     : f.scale == 1 ? mixed(x, y, rows, n, AsIs{}, AsIs{})
+                                    : mixed(x, y, rows, n, AsIs{}, Scaled<T>{f.scale})))
+      return;
   for (; rows; --rows, x += n, y += n) {
     if constexpr (!kFuses<T>) {
       last_sweep(y, n, n, first_sweeps(x, y, n, n, AsIs{}), AsIs{});

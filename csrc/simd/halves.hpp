@@ -21,7 +21,13 @@ EVENBITS_INLINE void put(T* p, Vec<T> v) {
   store(p, v);
 }
 
-EVENBITS_INLINE Vec<float> fetch(const Brain16* p) { return (Vec<float>)(load_as<std::int32_t>(&p->bits) << 16); }
+EVENBITS_INLINE Vec<float> fetch(const Brain16* p) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  return (Vec<float>)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16);
+#else
+  return (Vec<float>)(load_as<std::int32_t>(&p->bits) << 16);
+#endif
+}
 EVENBITS_INLINE Vec<float> fetch(const Binary16* p) {
 #if defined(__AVX512F__)
   return _mm512_maskz_cvtph_ps(0xFFFF, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -36,27 +42,36 @@ EVENBITS_INLINE Vec<float> fetch(const Binary16* p) {
 #endif
 }
 
-// Every NaN becomes this one, whatever the processor would make of it.
+// Every NaN becomes this one, whatever the processor would make of it; `put` takes no other.
 EVENBITS_INLINE Vec<float> one_nan(Vec<float> v) { return v == v ? v : splat(__builtin_nanf("")); }
+EVENBITS_INLINE bool all_finite(Vec<float> v) { return bits_at_least_zero(v * 0) == (1u << kLanes<float>)-1; }
 
+#if !defined(__AVX2__)
 // The low 16 bits of each lane.
 EVENBITS_INLINE void put_low(std::uint16_t* p, Vec<std::uint32_t> v) {
-#if defined(__AVX512F__)
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtepi32_epi16(0xFFFF, (__m512i)v));
-#elif defined(__AVX2__)
-  const __m256i pairs = _mm256_packus_epi32((__m256i)(v & 0xFFFF), _mm256_setzero_si256());
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(_mm256_permute4x64_epi64(pairs, 0b1000)));
-#else
-  const auto low = __builtin_convertvector(v, typename Lanes<std::uint16_t, kLanes<std::uint32_t> >::type);
+  const auto low = __builtin_convertvector(v, typename Lanes<std::uint16_t, kLanes<std::uint32_t>>::type);
   std::memcpy(p, &low, sizeof low);
+}
+#endif
+EVENBITS_INLINE void put(Brain16* p, Vec<float> v) {
+  const auto bits = (Vec<std::uint32_t>)v;
+#if defined(__AVX512F__)  // the upper halves of the lanes, with an odd one's rounded up at a half
+  const __mmask16 odd = _mm512_test_epi32_mask((__m512i)bits, _mm512_set1_epi32(0x10000));
+  const __m512i below = (__m512i)(bits + 0x7fff), rounded = _mm512_mask_sub_epi32(below, odd, below, _mm512_set1_epi32(-1));
+  const auto upper = (__m512i)((iota<std::uint16_t>(EVENBITS_ALL_LANES(std::uint16_t)) & 15) * 2 + 1);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(_mm512_maskz_permutexvar_epi16(~0u, upper, rounded)));
+#else
+  const auto rounded = bits + 0x7fff + (bits >> 16 & 1);
+#if defined(__AVX2__)
+  const auto byte = iota<std::uint8_t>(EVENBITS_ALL_LANES(std::uint8_t)) & 7;
+  const __m256i upper = _mm256_shuffle_epi8((__m256i)rounded, (__m256i)(byte * 2 + 2 - (byte & 1)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(_mm256_permute4x64_epi64(upper, 0b1000)));
+#else
+  put_low(&p->bits, rounded >> 16);
+#endif
 #endif
 }
-EVENBITS_INLINE void put(Brain16* p, Vec<float> v) {
-  const auto bits = (Vec<std::uint32_t>)one_nan(v);
-  put_low(&p->bits, (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
 EVENBITS_INLINE void put(Binary16* p, Vec<float> v) {
-  v = one_nan(v);
 #if defined(__AVX512F__)
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtps_ph(0xFFFF, v, _MM_FROUND_TO_NEAREST_INT));
 #elif defined(__F16C__)
