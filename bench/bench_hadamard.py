@@ -24,6 +24,23 @@ def test_rows_in_numpy(benchmark, n):
     benchmark(reference.hadamard_transform, x, base_matrix(base_order(n)), n**-0.5)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("n", [64, 1024, 4096])
+def test_rows_of_16_bit_floats(benchmark, n, dtype, isa):
+    benchmark.group = f"rows of {n}"
+    kind = np.dtype(np.float16) if dtype == "float16" else np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+    x = np.random.default_rng(0).standard_normal((ELEMENTS // n, n)).astype(kind)
+    benchmark(evenbits.hadamard_transform, x, n**-0.5, out=np.empty_like(x))
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+@pytest.mark.parametrize("n", [256, 1024, 4096])
+def test_rotations(benchmark, n, rounds, isa):
+    benchmark.group = f"rows of {n}"
+    x = np.random.default_rng(0).standard_normal((ELEMENTS // n, n), dtype=np.float32)
+    benchmark(evenbits.randomized_hadamard, x, seed=0, rounds=rounds, out=np.empty_like(x))
+
+
 @pytest.mark.parametrize("k", [16, 20, 24])
 def test_one_vector(benchmark, k, isa):
     benchmark.group = f"one vector of 2^{k}"

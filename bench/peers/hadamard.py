@@ -34,3 +34,51 @@ def hadamard_dram() -> Rows:
 def hadamard_vector() -> Rows:
     """One vector."""
     return [(f"vector of 2^{k}", 1 << k, in_place(np.zeros((1, 1 << k), np.float32))) for k in (14, 16, 18, 20, 22, 24)]
+
+
+@case
+def hadamard_lengths() -> Rows:
+    """Rows of m 2^k beside rows of the next power of two, as many numbers of either."""
+    rows: Rows = []
+    for n in (384, 768, 1536, 3072, 1280, 2560, 1792, 3584):
+        longer = 1 << n.bit_length()
+        x = aligned((np.lcm(n, 1 << 15),))
+        ours: dict[str, Work] = {"evenbits": in_place(x.reshape(-1, n))["evenbits"]}
+        rows.append((f"rows of {n}", x.size, ours | {f"rows of {longer}": in_place(x.reshape(-1, longer))["evenbits"]}))
+    return rows
+
+
+@case
+def hadamard_halves() -> Rows:
+    """Rows of 16-bit floats, in cache, beside rows of float32: no peer has them on a CPU."""
+    rows: Rows = []
+    for n in (64, 256, 1024, 4096, 8192):
+        x = aligned((1 << 18,)).reshape(-1, n)
+        wide: dict[str, Work] = {"float32": lambda x=x: evenbits.hadamard_transform(x, 0.5, out=x)}
+        for dtype in filter(None, (np.float16, getattr(peer("ml_dtypes"), "bfloat16", None))):
+            h = aligned((1 << 17,)).view(dtype).reshape(-1, n)
+            ours: dict[str, Work] = {"evenbits": lambda h=h: evenbits.hadamard_transform(h, 0.5, out=h)}
+            rows.append((f"rows of {n}, {np.dtype(dtype).name}", x.size, ours | wide))
+    return rows
+
+
+@case
+def rotation() -> Rows:
+    """Random rotations of 1 and 3 rounds beside one plain transform; faiss' "HR" has 3 rounds."""
+    faiss = peer("faiss")
+    rows: Rows = []
+    for n in (256, 1024, 4096):
+        x = np.random.default_rng(0).standard_normal((1 << 18) // n * n, dtype=np.float32).reshape(-1, n)
+        y = aligned(x.shape)
+        for rounds in (1, 3):
+            works: dict[str, Work] = {
+                "evenbits": lambda r=rounds, x=x, y=y: evenbits.randomized_hadamard(x, seed=0, rounds=r, out=y),
+                "one transform": lambda x=x, y=y: evenbits.hadamard_transform(x, x.shape[-1] ** -0.5, out=y),
+            }
+            if faiss and rounds == 3:
+                faiss.omp_set_num_threads(1)
+                hr = faiss.HadamardRotation(n)
+                hr.train(x)
+                works["faiss HR"] = lambda x=x, hr=hr: hr.apply(x)
+            rows.append((f"rotation of {n}, {rounds} rounds", x.size, works))
+    return rows
