@@ -5,6 +5,7 @@
 #include "kernels/encode.hpp"
 #include "kernels/hadamard.hpp"
 #include "kernels/kashin.hpp"
+#include "kernels/kashin_split.hpp"
 #include "kernels/packing.hpp"
 #include "kernels/product.hpp"
 #include "kernels/radix.hpp"
@@ -65,5 +66,7 @@ const evenbits_api table = {
     rotate_bf16,
     sign_frame_f32,
     democratic_f32,
+    kashin_split_f32,
+    kashin_joint_f32,
 };
 }  // namespace evenbits::EVENBITS_ISA

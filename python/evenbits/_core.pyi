@@ -112,3 +112,28 @@ def sign_frame(
     concavity: float,
     workers: int,
 ) -> None: ...
+def kashin_split(
+    x: _Array,
+    u: _Array,
+    v: _Array,
+    base: _Array,
+    signs: _Array,
+    greedy: bool,
+    most: int,
+    tolerance: float,
+    residuals: _Array,
+    workers: int,
+) -> None: ...
+def kashin_joint(
+    x: _Array,
+    codes: _Array,
+    base: _Array,
+    signs: _Array,
+    split: int,
+    levels: tuple[int, int, int, int],
+    peaks: tuple[float, float, float, float],
+    iterations: int,
+    momentum: float,
+    concavity: float,
+    workers: int,
+) -> None: ...

@@ -13,7 +13,7 @@ from evenbits._arrays import Array
 from evenbits.codebooks import thresholds
 from evenbits.matrices import base_matrix, base_order
 from evenbits.random import random_signs
-from evenbits.spec import Spec, levels_of
+from evenbits.spec import PAIRS, Spec, levels_of
 
 SHORT = 4096
 """Signs of up to so many coordinates are kept for the next call."""
@@ -25,7 +25,7 @@ def applies(spec: Spec) -> bool:
     e, codes = spec.embedding, spec.codes
     rotated = e is not None and e.kind == "hadamard" and e.rounds == 1 and spec.kept == e.length
     plain = codes.per == 1 and codes.upper == 0 and codes.levels == 1 << codes.bits <= 256
-    return rotated and plain and spec.grid != "affine" and spec.scale_dtype == "float32" and spec.group > 0
+    return rotated and plain and spec.grid not in ("affine", PAIRS) and spec.scale_dtype == "float32" and spec.group > 0
 
 
 @lru_cache

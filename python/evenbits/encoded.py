@@ -16,9 +16,10 @@ from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, peak_
 from evenbits._chunks import CHUNK, for_row_chunks
 from evenbits.codebooks import dequantize
 from evenbits.embedding import Frame
+from evenbits.joint import Involution
 from evenbits.packing import unpack, unpack_radix
 from evenbits.random import random_subset
-from evenbits.spec import KEPT, EncodedError, Spec, canonical_json, levels_of
+from evenbits.spec import KEPT, PAIRS, EncodedError, Spec, canonical_json, levels_of
 from evenbits.transforms import inverse_randomized_hadamard
 
 __all__ = ["Encoded", "EncodedError", "canonical_json", "decode", "validate"]
@@ -154,18 +155,28 @@ class Meaning:
     def __init__(self, spec: Spec, learned: NDArray[np.float32] | None = None) -> None:
         self.spec = spec
         m, u = spec.codes.levels, spec.codes.upper
-        if spec.grid == "table":
+        self.second: tuple[Array, Array] | None = None  # what the codes mean in the second basis
+        if spec.grid == PAIRS:
+            assert learned is not None
+            self.second = learned[1, :m], learned[1, m:] if u else learned[1, :m]
+            learned = learned[0]
+        if spec.grid in ("table", PAIRS):
             assert learned is not None
             self.lower, self.upper = learned[:m], learned[m:] if u else learned[:m]
         else:
             self.lower = levels_of(spec.grid, m, m)
             self.upper = levels_of(spec.grid, m + 1, m) if u else self.lower
         self.split = spec.codes.upper_digits(spec.kept)  # the first codes of a row have one level more
+        self.paired = self.second is not None
         self.plain = spec.codes.per == 1 and u == 0 and m == 1 << spec.codes.bits
 
     @cached_property
     def frame(self) -> Frame:
         return Frame(self.spec.d, self.spec.length, self.spec.seed, self.spec.stream)
+
+    @cached_property
+    def involution(self) -> Involution:
+        return Involution(self.spec.length, self.spec.seed, self.spec.stream)
 
     @cached_property
     def kept(self) -> Array | None:
@@ -179,13 +190,25 @@ class Meaning:
         return unpack_radix(packed, self.spec.codes, self.spec.kept)
 
     def look_up(self, codes: Array, scale: Array, zero: Array | None) -> Array:
-        """(level[code] - zero) * scale, float32; scale and zero have an entry for each group of the rows."""
+        """(level[code] - zero) * scale, float32; scale and zero have an entry for each group of the rows.
+
+        Of grid "pairs" all coordinates at once, also those that have no code of their own.
+        """
         group = self.spec.group or max(self.spec.kept, 1)
+        if self.second:
+            one = np.ones_like(scale)
+            u = self._scattered(self._levels(codes, self.lower, self.upper, one, None, group))
+            v = self._scattered(self._levels(codes, *self.second, one, None, group))
+            y: Array = (u + self.involution(v)) * scale
+            return y
+        return self._levels(codes, self.lower, self.upper, scale, zero, group)
+
+    def _levels(self, codes: Array, lower: Array, upper: Array, scale: Array, zero: Array | None, group: int) -> Array:
         if self.split == 0:
-            return dequantize(codes, self.lower, scale=scale, zero=zero, group=group)
+            return dequantize(codes, lower, scale=scale, zero=zero, group=group)
         y = np.empty(codes.shape, np.float32)
-        y[:, : self.split] = self.upper[codes[:, : self.split]]
-        y[:, self.split :] = self.lower[codes[:, self.split :]]
+        y[:, : self.split] = upper[codes[:, : self.split]]
+        y[:, self.split :] = lower[codes[:, self.split :]]
         if zero is not None:
             y -= per_coordinate(zero, group, self.spec.kept)
         y *= per_coordinate(scale, group, self.spec.kept)
@@ -193,6 +216,9 @@ class Meaning:
 
     def scatter(self, y: Array) -> Array:
         """Kept coordinates to all coordinates."""
+        return y if self.paired else self._scattered(y)
+
+    def _scattered(self, y: Array) -> Array:
         if self.kept is None:
             return y
         wide = np.zeros((len(y), self.spec.length), np.float32)

@@ -50,7 +50,8 @@ class Linear:
         scale, self.exponent = split_range(scale) if scale.size else (scale, None)
         self.scale = self._by_row(scale.astype(np.float32))
         self.zero = self._by_row(planes["zeros"].astype(np.float32)) if spec.grid == "affine" else None
-        self.packed = self.meaning.plain and spec.codes.bits <= 8
+        self.packed = self.meaning.plain and not self.meaning.paired and spec.codes.bits <= 8
+        self.columns = spec.length if self.meaning.paired else spec.kept
         self.table = np.zeros(256, np.float32)
         if self.packed:
             self.table[: self.meaning.lower.size] = self.meaning.lower
@@ -97,13 +98,12 @@ class Linear:
             x = self.meaning.frame.analyse(x, workers)
         elif e is not None:
             x = randomized_hadamard(x, seed=spec.seed, stream=spec.stream, rounds=e.rounds, workers=workers)
-        return x if self.meaning.kept is None else np.ascontiguousarray(x[:, self.meaning.kept])
+        return x if self.meaning.kept is None or self.meaning.paired else np.ascontiguousarray(x[:, self.meaning.kept])
 
     def _chunk(self, begin: int, end: int, columns: Array, result: Array) -> None:
-        spec = self.spec
         codes = self.meaning.unpack(self.codes[begin:end])
         numbers = self.meaning.look_up(codes, self.scale[begin:end], None if self.zero is None else self.zero[begin:end])
-        self._product(numbers, 32, np.ones((end - begin, 1), np.float32), None, columns, result, begin, 1, spec.kept)
+        self._product(numbers, 32, np.ones((end - begin, 1), np.float32), None, columns, result, begin, 1, self.columns)
 
     def _product(
         self,
@@ -117,6 +117,6 @@ class Linear:
         workers: int,
         group: int = 0,
     ) -> None:
-        n = self.spec.kept
+        n = self.columns
         group = group or self.spec.group or n
         _core.product(codes, len(codes), n, bits, self.table, scale, zero, group, columns, result, first, workers)

@@ -9,14 +9,16 @@
 | seed, stream | of the embedding and of the kept coordinates |
 | kept | absent, or k: only k coordinates a row, drawn at random, have a code, the others are 0 |
 | codes | [M, u, p, w]: blocks of p digits in w bits, LSB first, u of them with M + 1 levels (see ``packing.Radix``) |
-| grid | what a code means, see ``levels_of`` |
+| grid | what a code means, see ``levels_of``; "pairs": a number in each of two bases, see below |
 | scales | {"dtype": ..., "per": "tensor", "row" or a number of coordinates} |
 
 A key that is absent has its default: rounds 1, seed 0, stream 0, scales {"dtype": "float32", "per": "row"}; the spec counts
 as side information, so it is short.
 Planes: ``codes`` uint8 (rows, bytes a row, padded to 4); ``scales`` (rows, groups), or (1, 1) for the tensor; ``zeros`` of
-the same shape, uint8 or uint16, for grid "affine"; ``levels`` float32 for grid "table".
+the same shape, uint8 or uint16, for grid "affine"; ``levels`` float32 for grid "table", and two rows of them for "pairs".
 A coordinate is y = (level[code] - zero) * scale, zero being 0 where there is no plane of that name.
+With grid "pairs" the coordinates of a row are y = (u + P v) * scale, u the first row's levels of the codes and v the second
+row's, both 0 where there is no code, P = H diag(signs) H / n with the signs of stream + SECOND.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ from evenbits.packing import Radix
 FORMAT = 1
 UNIFORM = ("mid_rise", "end_point", "mid_tread", "affine")
 LAWS = ("lloyd_max_gaussian", "lloyd_max_laplacian", "uniform_gaussian", "uniform_laplacian")
-GRIDS = (*UNIFORM, *LAWS, "table")
+PAIRS = "pairs"
+GRIDS = (*UNIFORM, *LAWS, "table", PAIRS)
 SCALE_DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 VALUE_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
@@ -128,7 +131,7 @@ class Spec:
     @property
     def draws(self) -> bool:
         """Whether decoding draws random numbers."""
-        return self.embedding is not None or self.kept < self.length
+        return self.embedding is not None or self.kept < self.length or self.grid == PAIRS
 
     @property
     def top(self) -> int:
@@ -145,8 +148,9 @@ class Spec:
         }
         if self.grid == "affine":
             planes["zeros"] = ("uint8" if self.top <= 256 else "uint16", groups)
-        if self.grid == "table":
-            planes["levels"] = ("float32", (self.codes.levels + (self.top if self.codes.upper else 0),))
+        if self.grid in ("table", PAIRS):
+            levels = self.codes.levels + (self.top if self.codes.upper else 0)
+            planes["levels"] = ("float32", (2, levels) if self.grid == PAIRS else (levels,))
         return planes
 
     def nbytes(self) -> int:
@@ -198,7 +202,7 @@ class Spec:
                 raise EncodedError(f"spec.embedding.length is {embedding.length}; no transform has that length")
         length = embedding.length if embedding else d
         kept = top.integer("kept", 1, length) if "kept" in spec else length
-        draws = embedding is not None or kept < length
+        draws = embedding is not None or kept < length or spec.get("grid") == PAIRS
         seed = top.integer("seed", 0, 2**64 - 1, 0) if draws else 0
         stream = top.integer("stream", 0, KEPT - 1, 0) if draws else 0
         codes = top.radix("codes")
@@ -220,15 +224,17 @@ class Spec:
         out = cls(method, bits, shape, dtype, grid, codes, scale_dtype, group, kept, embedding, seed, stream)
         if not possible(grid, codes):
             raise EncodedError(f"spec.codes.levels is {codes.levels}, which grid {grid!r} does not have")
-        if embedding and group not in (0, max(kept, 1)):
+        if (embedding or grid == PAIRS) and group not in (0, max(kept, 1)):
             raise EncodedError("spec.scales.per must be 'row' or 'tensor' where there is an embedding")
+        if grid == PAIRS and length and base_order(length) is None:
+            raise EncodedError(f"spec.shape ends with {length}; no transform has that length, as grid 'pairs' needs")
         return out
 
 
 def possible(grid: str, codes: Radix) -> bool:
     """Whether a grid exists with these level counts."""
     top = codes.levels + (codes.upper > 0)
-    return (codes.levels >= 3 if grid == "mid_tread" else True) and (top <= 256 if grid in (*LAWS, "table") else True)
+    return (codes.levels >= 3 if grid == "mid_tread" else True) and (top <= 256 if grid in (*LAWS, "table", PAIRS) else True)
 
 
 class _Reader:

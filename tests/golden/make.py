@@ -21,6 +21,12 @@ CASES = {
     ],
     "democratic": [{}, {"redundancy": 2, "grid": "end_point"}, {"rounding": "stochastic", "stream": 3}],
     "sign_frame": [{}, {"iterations": 5, "fit": "range", "scale_dtype": "float16", "stream": 2}],
+    "kashin": [
+        {},
+        {"refine": False, "scale_dtype": "bfloat16", "stream": 2},
+        {"clusters": "joint", "schedule": "greedy"},
+        {"second": 4, "iterations": 9, "fit": "range"},
+    ],
 }
 
 

@@ -40,6 +40,12 @@ typedef struct evenbits_packed {
   size_t group;
 } evenbits_packed;
 
+/* Evenly spaced levels from -peak to peak, in units of a row's root mean square; one level is 0. */
+typedef struct evenbits_alphabet {
+  uint32_t levels;
+  float peak; /* 0 for one level */
+} evenbits_alphabet;
+
 typedef struct evenbits_api {
   uint32_t version;
   const char* isa;
@@ -115,4 +121,18 @@ typedef struct evenbits_api {
                          uint32_t iterations, double level, float momentum, double concavity, float* scratch);
   void (*democratic_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs,
                          uint32_t iterations, float* scratch);
+
+  /* Factors of each row x = s (u + P v), P = H diag(signs) H / n, s its root mean square. From r = x / s, u = v = 0: steps
+   * u += c sign(r), c = |r|_1 / n, or v += c sign(P r), c = |P r|_1 / n; greedy: where c is larger, of equals v; otherwise
+   * u, u, v, v, and again. Ends after `most` steps or with |r| <= tolerance sqrt(n); residuals[row] is |r| / sqrt(n) then.
+   * scratch: 3 n floats. */
+  void (*kashin_split_f32)(const float* x, float* u, float* v, size_t rows, const evenbits_hadamard* h, const float* signs,
+                           int greedy, uint32_t most, double tolerance, double* residuals, float* scratch);
+  /* Codes i + levels_u j of each row, so that s (u_i + P v_j) is near it, all decided together. alphabets: of u and of v for
+   * coordinates below `split`, then for the others; at most 256 pairs each. From u = v = 0, for k = 0 to iterations - 1, with
+   * w = c + momentum (c - the c before) of both factors and r = x / s - w_u - P w_v: c = w + (concavity k / iterations)
+   * (w - the nearest threshold) + r / 2 for u, P r / 2 for v, clamped to +-peak. scratch: 8 n floats. */
+  void (*kashin_joint_f32)(const float* x, uint8_t* codes, size_t rows, const evenbits_hadamard* h, const float* signs,
+                           size_t split, const evenbits_alphabet* alphabets, uint32_t iterations, float momentum,
+                           double concavity, float* scratch);
 } evenbits_api;

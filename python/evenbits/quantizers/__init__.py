@@ -14,6 +14,7 @@ from evenbits._arrays import as_array
 from evenbits.encoded import Encoded
 from evenbits.quantizers.base import MOST_BITS, NoSuchRateError, Quantizer, rational, stored_dtype
 from evenbits.quantizers.democratic import Democratic
+from evenbits.quantizers.kashin import Kashin
 from evenbits.quantizers.lloyd_max import LloydMax
 from evenbits.quantizers.near_democratic import NearDemocratic
 from evenbits.quantizers.sign_frame import SignFrame
@@ -21,6 +22,7 @@ from evenbits.quantizers.uniform import Uniform
 
 __all__ = [
     "Democratic",
+    "Kashin",
     "LloydMax",
     "NearDemocratic",
     "Quantizer",
@@ -37,7 +39,7 @@ STEPS = 256
 
 def methods() -> dict[str, type[Quantizer]]:
     """The quantizer classes by the name that ``quantize`` and the command take."""
-    return {cls.method: cls for cls in (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame)}
+    return {cls.method: cls for cls in (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame, Kashin)}
 
 
 def method_named(method: str) -> type[Quantizer]:

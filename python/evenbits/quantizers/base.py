@@ -84,6 +84,7 @@ class Quantizer:
     """
 
     method: ClassVar[str]
+    walk: ClassVar[type[Walk]] = Walk
     grid: str = "mid_rise"
     rounding: str = "nearest"
     fit: str = "range"
@@ -142,7 +143,7 @@ class Quantizer:
         spec = self.spec(a.shape, stored_dtype(source.dtype))
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in spec.layout().items()}
         if a.size:
-            Walk(self, spec, planes, a, workers_of(workers)).run()
+            self.walk(self, spec, planes, a, workers_of(workers)).run()
         return Encoded(planes, spec.to_dict())
 
     # In what follows methods differ.

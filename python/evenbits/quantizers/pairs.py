@@ -1,0 +1,217 @@
+"""Codes that are pairs of levels: their codebooks, and the walk of an array towards them."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evenbits._arrays import Array, require_finite
+from evenbits._chunks import for_row_chunks
+from evenbits.codebooks import kmeans, nearest_level
+from evenbits.encoded import Meaning
+from evenbits.quantizers.walk import Walk, dot, reciprocal
+
+if TYPE_CHECKING:
+    from evenbits.quantizers.kashin import Kashin
+
+SAMPLE = 1 << 18
+"""Coordinates that codebooks are learned from: rows evenly spaced, together about so many."""
+WORK = 1 << 22
+"""Distances that a round of two-dimensional k-means computes at most, with 16 points a centre at least."""
+ROUNDS = 12
+
+
+class NotConvergedError(ValueError):
+    """A row's decomposition ended before it reached the tolerance."""
+
+
+class PairWalk(Walk):
+    """Fills the planes of a spec with grid "pairs"."""
+
+    quantizer: Kashin
+
+    def run(self) -> None:
+        require_finite(self.source)
+        spec = self.spec
+        self.meaning = Meaning(spec, self.planes["levels"])
+        self.exponent = None
+        self.left: dict[int, float] = {}
+        split, n = self.meaning.split, spec.kept
+        self.parts = [(slice(0, split), spec.top), (slice(split, n), spec.codes.levels)]  # coordinates, level count
+        pairs = [self.quantizer.levels_of_pair(count) for _, count in self.parts]
+        self.pairs = pairs
+        few = copy.copy(self)
+        few.left = {}
+        few.x = np.ascontiguousarray(self.x[:: max(1, spec.rows * spec.length // SAMPLE)])
+        for_row_chunks(1, 1, 1, lambda begin, end: few._learn_levels())  # it sees to the state of the floating-point unit
+        self._sweep(self._rows)
+        self._require_convergence()
+
+    def _require_convergence(self) -> None:
+        q = self.quantizer
+        bad = [row for row, left in sorted(self.left.items()) if left > q.tolerance]
+        if bad:
+            raise NotConvergedError(
+                f"iterations is {q.iterations}: the decomposition left {self.left[bad[0]]:.2g} of row {bad[0]} "
+                f"(and more than the tolerance, {q.tolerance:g}, of {len(bad)} rows)"
+            )
+
+    def _rows(self, begin: int, end: int) -> None:
+        _, exponent, whole, _ = self._coordinates(begin, end)
+        size, _ = self._units(whole)
+        codes = self._codes(whole, self._factors(whole, begin))
+        stored, scale = self._store(size, exponent)
+        if self.fits:
+            made = self.meaning.look_up(codes, np.ones((len(codes), 1), np.float32), None)
+            n = whole.shape[1]
+            stored = self._store_fit(scale, (dot(whole, made, n), dot(made, made, n)), exponent)
+        self.planes["scales"][begin:end] = stored
+        self.planes["codes"][begin:end] = self._pack(codes)
+
+    def _units(self, whole: Array) -> tuple[Array, Array]:
+        """The root mean square of every row, and the rows in units of it."""
+        size = np.sqrt(dot(whole, whole, whole.shape[1]) / whole.shape[1])
+        return size, whole * reciprocal(size).astype(np.float32)
+
+    def _kept(self, y: Array) -> Array:
+        return y if self.meaning.kept is None else np.ascontiguousarray(y[:, self.meaning.kept])
+
+    def _factors(self, whole: Array, begin: int) -> tuple[Array, Array] | None:
+        """u and v of the kept coordinates, unless the codes are to be decided together."""
+        q = self.quantizer
+        if q.refine:
+            return None
+        u, v, left = self.meaning.involution.split(whole, q.schedule, q.iterations, q.tolerance)
+        self.left |= {begin + int(i): float(left[i]) for i in np.flatnonzero(left > q.tolerance)}
+        return self._kept(u), self._kept(v)
+
+    def _codes(self, whole: Array, factors: tuple[Array, Array] | None) -> Array:
+        """Codes of the kept coordinates, given the levels."""
+        if factors is None:
+            return self._together(whole)
+        table = self.planes["levels"]
+        codes = np.empty(factors[0].shape, np.uint8)
+        for (part, _), (i, j), book in zip(self.parts, self.pairs, self._books(table), strict=True):
+            u, v = (np.ascontiguousarray(f[:, part]) for f in factors)
+            if self.quantizer.clusters == "joint":
+                codes[:, part] = nearest_pair(u, v, book)
+            elif u.size:
+                codes[:, part] = nearest_level(u, book[0, :i]) + np.uint8(i) * nearest_level(v, book[1, : i * j : i])
+        return codes
+
+    def _books(self, table: Array) -> tuple[Array, Array]:
+        """The columns of the plane of levels for the two parts of a row."""
+        m = self.spec.codes.levels
+        return (table[:, m:] if self.spec.codes.upper else table), table[:, :m]
+
+    def _together(self, whole: Array) -> Array:
+        q, n = self.quantizer, self.spec.kept
+        if n < self.spec.length:  # one bit each, and nothing to decide
+            return (self._kept(whole) >= 0).astype(np.uint8)
+        levels: Any = (*self.pairs[0], *self.pairs[1])
+        peaks: Any = (*q.peaks(self.pairs[0]), *q.peaks(self.pairs[1]))
+        return self.meaning.involution.joint_codes(whole, self.meaning.split, levels, peaks, q.iterations)
+
+    def _learn_levels(self) -> None:
+        """Fill the plane of levels from all rows there are."""
+        _, _, whole, _ = self._coordinates(0, len(self.x))
+        _, unit = self._units(whole)
+        factors = self._factors(whole, 0)
+        books = self._books(self.planes["levels"])
+        if factors is None:
+            return self._learn_together(unit, self._together(whole), books)
+        for (part, count), (i, j), book in zip(self.parts, self.pairs, books, strict=True):
+            u, v = (f[:, part] for f in factors)
+            if not u.size:
+                continue
+            separate = product(padded(kmeans(u, i), i), padded(kmeans(v, j), j))
+            joint = self.quantizer.clusters == "joint"
+            book[:] = kmeans_pairs(u, v, separate, count) if joint else padded(separate, count)
+
+    def _learn_together(self, unit: Array, codes: Array, books: tuple[Array, Array]) -> None:
+        """Levels of least squared error for given codes: those of u given v and of v given u, in turn."""
+        q, p = self.quantizer, self.meaning.involution
+        for (_, count), pair, book in zip(self.parts, self.pairs, books, strict=True):
+            u, v = (np.linspace(-peak, peak, m) for m, peak in zip(pair, q.peaks(pair), strict=True))
+            book[:] = padded(product(u, v), count)
+        factors = [np.zeros_like(unit), np.zeros_like(unit)]
+        kept = slice(None) if self.meaning.kept is None else self.meaning.kept
+
+        def refresh(k: int) -> None:
+            values = np.empty(codes.shape, np.float32)
+            for (part, _), book in zip(self.parts, books, strict=True):
+                values[:, part] = book[k][codes[:, part]]
+            factors[k][:, kept] = values
+
+        refresh(0)
+        refresh(1)
+        for _ in range(ROUNDS):
+            for k in (0, 1):
+                target = self._kept(unit - p(factors[1]) if k == 0 else p(unit - factors[0]))
+                for (part, count), (i, j), book in zip(self.parts, self.pairs, books, strict=True):
+                    if target[:, part].size and (i, j)[k] > 1:
+                        every = np.minimum(np.arange(count), i * j - 1)
+                        index = every % i if k == 0 else every // i
+                        means = centres(target[:, part], index[codes[:, part]], (i, j)[k], book[k][:: 1 if k == 0 else i])
+                        book[k] = means[index]
+                refresh(k)
+
+
+def product(u: Array, v: Array) -> Array:
+    """All pairs of levels, those of u running first: shape (2, size)."""
+    return np.stack([np.tile(u, len(v)), np.repeat(v, len(u))])
+
+
+def padded(book: Array, count: int) -> Array:
+    """A codebook with its last level repeated, for data with few distinct values and for codes that are not used."""
+    return np.pad(book, [(0, 0)] * (book.ndim - 1) + [(0, count - book.shape[-1])], mode="edge")
+
+
+def centres(values: Array, index: Array, count: int, otherwise: Array) -> Array:
+    """Means of the values of each index, in doubles and in the order of memory."""
+    index, values = index.reshape(-1), values.reshape(-1)
+    number = np.bincount(index, minlength=count)
+    total = np.bincount(index, values.astype(np.float64), minlength=count)
+    return np.where(number > 0, total / np.maximum(number, 1), otherwise[:count])
+
+
+def nearest_pair(u: Array, v: Array, book: Array) -> Array:
+    """The index of the pair of levels at the least distance; of equals the first."""
+    codes, best = np.zeros(u.shape, np.uint8), np.full(u.shape, np.inf, np.float32)
+    for i, (a, b) in enumerate(book.T.astype(np.float32)):
+        distance = (u - a) * (u - a) + (v - b) * (v - b)
+        closer = distance < best
+        codes[closer] = i
+        np.minimum(best, distance, out=best)
+    return codes
+
+
+def kmeans_pairs(u: Array, v: Array, start: Array, count: int) -> Array:
+    """Two-dimensional k-means in doubles, from a start of at most ``count`` centres, the same on every machine.
+
+    While there are fewer, the one with the greatest squared error is split along the axis that has more of it.
+    """
+    stride = -(-u.size // max(16 * count, WORK // count))
+    points = np.stack([np.ascontiguousarray(f).reshape(-1)[::stride] for f in (u, v)])
+    book = start.astype(np.float64)
+    while True:
+        full = book.shape[1] == count
+        for _ in range(50 if full else 4):
+            near = nearest_pair(points[0], points[1], book)
+            moved = np.stack([centres(f, near, book.shape[1], c) for f, c in zip(points, book, strict=True)])
+            if np.array_equal(moved, book):
+                break
+            book = moved
+        if full:
+            return book
+        near = nearest_pair(points[0], points[1], book)
+        number = np.bincount(near, minlength=book.shape[1])
+        error = np.stack([np.bincount(near, (f - c[near]) ** 2, book.shape[1]) for f, c in zip(points, book, strict=True)])
+        worst = int(np.argmax(error[0] + error[1]))
+        axis = int(error[1, worst] > error[0, worst])
+        step = np.zeros(2)
+        step[axis] = np.sqrt(error[axis, worst] / max(int(number[worst]), 1))
+        book = np.concatenate([book, (book[:, worst] + step)[:, None]], axis=1)
+        book[:, worst] -= step
