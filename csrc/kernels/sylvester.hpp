@@ -249,7 +249,8 @@ EVENBITS_INLINE void base_rows(const E* x, E* y, std::size_t rows, const Factors
   if constexpr (kFuses<T>)
     for (; rows; --rows, x += n, y += n) base_blocks<R, T>(x, y, n, f, f);
 }
-// Calls f(the number of registers that a block of n elements takes) for those that fit; whether it did.
+// Calls f(the number of registers that a block of n elements takes), up to 16, with some put aside where there are no more;
+// whether it did.
 template <class T, class F>
 EVENBITS_INLINE bool in_registers(std::size_t n, F f) {
   switch (n / kLanes<T>) {
@@ -262,7 +263,7 @@ EVENBITS_INLINE bool in_registers(std::size_t n, F f) {
     case 8:
       return f(std::integral_constant<std::size_t, 8>{}), true;
     case 16:
-      if constexpr (kBase == 16) return f(std::integral_constant<std::size_t, 16>{}), true;
+      return f(std::integral_constant<std::size_t, 16>{}), true;
   }
   return false;
 }

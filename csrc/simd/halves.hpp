@@ -12,11 +12,11 @@ struct Brain16 {
   std::uint16_t bits;
 };
 
-template <class T>
+template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
 EVENBITS_INLINE Vec<T> fetch(const T* p) {
   return load(p);
 }
-template <class T>
+template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
 EVENBITS_INLINE void put(T* p, Vec<T> v) {
   store(p, v);
 }
