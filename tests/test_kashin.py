@@ -116,6 +116,14 @@ def test_two_and_two_bits_have_the_papers_error(rng):
     assert nmse(x, quantize(x, 4, "kashin", **PAPER)) == pytest.approx(0.0165, abs=0.001)
 
 
+@pytest.mark.parametrize("clusters", ["separate", "joint"])
+@pytest.mark.parametrize("schedule", ["greedy", "alternating"])
+def test_with_a_codebook_of_its_own_a_row_has_the_papers_error_by_either_schedule(schedule, clusters, rng):
+    rows = rng.standard_normal((4, 1, 4096))
+    options = {"schedule": schedule, "clusters": clusters, **PAPER}
+    assert np.mean([nmse(x, quantize(x, 4, "kashin", **options)) for x in rows]) == pytest.approx(0.0165, abs=0.001)
+
+
 @pytest.mark.parametrize("law", ["gaussian", "gaussian cubed", "student"])
 def test_with_a_rotation_the_error_does_not_depend_on_the_law(law):
     rng = np.random.default_rng(1)

@@ -26,7 +26,8 @@ class Kashin(Quantizer):
     in units of the rows' root mean square.
     second: levels of v with separate clusters: 2 (default with refine), or the greatest divisor of the level count up to its
     square root (default without: 2 + 2 bits at 4). Level counts that it does not divide have levels of u alone.
-    schedule, without refine: "alternating" (default: u, u, v, v) or "greedy" (whichever step is longer).
+    schedule, without refine: "alternating" (default: u, u, v, v) or "greedy" (whichever step is longer: rows then begin with
+    either factor, which one codebook for all of them serves badly; with one row there is no difference).
     rotate: a random rotation comes first (default), so that every law has the error of a Gaussian; without it rows must have a
     length of a Hadamard matrix.
     iterations: at most so many steps of the decomposition (default 200), or of refine (default 64).
