@@ -21,7 +21,7 @@ from peers import CASES, Work
 import evenbits
 from evenbits import _core
 
-for subject in ("hadamard", "packing", "rounding", "encode", "embedding"):
+for subject in ("hadamard", "packing", "rounding", "encode", "embedding", "products"):
     importlib.import_module(f"peers.{subject}")
 PACKAGES = ("numpy", "fht_cpu", "faiss-cpu", "pyfastpfor", "torch", "turbovec", "onnxruntime")
 

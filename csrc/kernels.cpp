@@ -8,6 +8,7 @@
 #include "kernels/kashin_split.hpp"
 #include "kernels/packing.hpp"
 #include "kernels/product.hpp"
+#include "kernels/product_i8.hpp"
 #include "kernels/radix.hpp"
 #include "kernels/random.hpp"
 #include "kernels/reduce.hpp"
@@ -58,6 +59,8 @@ const evenbits_api table = {
     decode_rotated_f32,
     prepare_f32,
     product_f32,
+    prepare_i8,
+    product_i8,
     hadamard_f16,
     hadamard_bf16,
     rotate_f32,

@@ -86,6 +86,50 @@ def test_numbers_instead_of_codes(isa, n, rng):
             np.testing.assert_array_equal(y[:, 1:7], reference.product(x, w, scale, group, zeros))
 
 
+def bytewise(codes, bits, units, center, step, scale, zero, group, x, workers=1):
+    y, table = np.full((len(x), len(codes)), np.nan, np.float32), np.full(256, 255, np.uint8)
+    table[: 1 << bits] = units
+    fixed = packed(codes, bits), len(codes), codes.shape[1], bits, table, center, step
+    _core.product_bytes(*fixed, scale, zero, group, x, y, 0, workers)
+    return y
+
+
+@pytest.mark.parametrize("units", ["codes", "small", "all"])
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_bytes_equal_the_reference(isa, bits, units, rng):
+    whole = {"codes": np.arange(1 << bits), "small": rng.integers(0, 129, 1 << bits), "all": rng.integers(0, 256, 1 << bits)}
+    whole["all"][:2] = 0, 255
+    for n in [*LENGTHS, 4400]:
+        for group in {8, 16, 32, 24, 128, 256, n}:
+            zero, columns = bool((n + group) % 2), 1 + (n + group) % 3
+            if group <= n and (n < 1000 or group in (32, 24, n)):
+                codes, _, scale, zeros = matrix(rng, 5, n, bits, group, zero)
+                x = rng.standard_normal((columns, n)).astype(np.float32) * np.float32(3)
+                center, table = float(np.float32(rng.standard_normal())), whole[units].astype(np.uint8)
+                expected = reference.product_bytes(x, table[codes], center, 0.75, scale, group, zeros)
+                np.testing.assert_array_equal(bytewise(codes, bits, table, center, 0.75, scale, zeros, group, x), expected)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_greatest_bytes_do_not_overflow(isa, bits):
+    codes, one = np.full((3, 1000), (1 << bits) - 1, np.uint8), np.ones((3, 1), np.float32)
+    for x in (np.ones((2, 1000)), -np.ones((1, 1000)), np.full((1, 1000), 2.0**100), np.full((1, 1000), 1e-40)):
+        y = bytewise(codes, bits, np.full(1 << bits, 255), 0, 1, one, None, 1000, x.astype(np.float32))
+        sums = np.where(np.abs(x[:, :1]) < 1e-30, 0, x[:, :1]) * 255000
+        np.testing.assert_allclose(y, np.repeat(sums, 3, axis=1), rtol=1e-6)
+
+
+def test_workers_and_many_columns_do_not_change_bytewise_products(isa, rng):
+    codes, _, scale, zeros = matrix(rng, 501, 520, 3, 40, True)
+    for columns in (1, 2, 17, 70):
+        x = rng.standard_normal((columns, 520)).astype(np.float32)
+        args = codes, 3, np.arange(8), 0, 1, scale, zeros, 40, x
+        one = bytewise(*args)
+        np.testing.assert_array_equal(one, reference.product_bytes(x, codes, 0, 1, scale, 40, zeros))
+        for workers in (2, 7):
+            np.testing.assert_array_equal(bytewise(*args, workers=workers), one)
+
+
 def test_workers_do_not_change_the_bytes(isa, rng):
     codes, table, scale, zeros = matrix(rng, 501, 520, 5, 40, True)
     for columns in (1, 6, 70):
@@ -137,6 +181,53 @@ def test_linear_equals_decoding_and_multiplying(method, bits, options, rng):
             assert (error <= bound(w, x, e._spec)).all()
 
 
+def rounding_of(e, x):
+    """What int8 activations add at most: m / 254 an element of x, and half a step of 256 where levels are rounded."""
+    spec, n = e._spec, e._spec.kept
+    linear_in = Linear(e)
+    z = np.abs(linear_in._columns(x, 1)).astype(np.float64)
+    octets = np.pad(z, ((0, 0), (0, -n % 8))).reshape(len(z), -1, 8)
+    most = np.repeat(octets.max(axis=-1), 8, axis=-1)[:, :n]
+    w = np.abs(linear_in.meaning.look_up(linear_in.meaning.unpack(linear_in.codes), linear_in.scale, linear_in.zero))
+    error = most / 254 @ w.astype(np.float64).T
+    if linear_in.units and spec.grid != "affine":
+        levels = linear_in.table[: 1 << spec.codes.bits].astype(np.float64)
+        scale = np.repeat(linear_in.scale, min(spec.group or n, n), axis=-1)[:, :n]
+        error += (np.ptp(levels) / 510 + 2.0**-19 * np.abs(levels).max()) * ((z + most / 254) @ np.abs(scale).T)
+    return error
+
+
+@pytest.mark.parametrize("method, bits, options", KINDS, ids=str)
+def test_int8_activations_stay_within_their_rounding(method, bits, options, rng):
+    for d in (1, 40, 300):
+        if (isinstance(options.get("per"), int) and options["per"] > d) or (bits < 1 and d * bits < 1):
+            continue
+        e = quantize(rng.standard_normal((9, d)).astype(np.float32), bits, method, **options)
+        for columns in (1, 4):
+            x = rng.standard_normal((columns, d)).astype(np.float32) * np.float32(100)
+            y = linear(x, e, activations="int8")
+            error = np.abs(y - x.astype(np.float64) @ decode(e).astype(np.float64).T)
+            assert (error <= rounding_of(e, x) + 2 * bound(decode(e), x, e._spec)).all()
+
+
+def test_int8_activations_are_exact_for_whole_numbers_on_even_grids(isa, rng):
+    w = rng.integers(-7, 8, (6, 40)).astype(np.float32)
+    w[:, 0] = 7
+    e, x = quantize(w, 4, "uniform", grid="mid_tread"), rng.integers(-127, 128, (3, 40)).astype(np.float32)
+    x[:, ::8] = 127
+    np.testing.assert_array_equal(decode(e), w)
+    np.testing.assert_array_equal(linear(x, e, activations="int8"), x @ w.T)
+
+
+def test_int8_activations_are_finite(rng):
+    e, x = quantize(rng.standard_normal((6, 40)), 4), rng.standard_normal((2, 3, 40)).astype(np.float32)
+    x[1, 2, 3] = np.nan
+    with pytest.raises(ValueError, match=r"x\[1, 2, 3\] is nan"):
+        linear(x, e, activations="int8")
+    with pytest.raises(ValueError, match="x is too large: its rotation is beyond float32"):
+        linear(np.full(40, 3e38, np.float32), e, activations="int8")
+
+
 @pytest.mark.parametrize("bits, method", [(4, "near_democratic"), (2.5, "uniform"), (12, "uniform"), (3, "democratic")])
 def test_instruction_sets_workers_and_chunks_agree(bits, method, rng, monkeypatch):
     e, x = quantize(rng.standard_normal((333, 200)), bits, method), rng.standard_normal((3, 200)).astype(np.float32)
@@ -145,11 +236,12 @@ def test_instruction_sets_workers_and_chunks_agree(bits, method, rng, monkeypatc
     try:
         for name in _core.available_isas():
             _core.use_isa(name)
-            found |= {linear(x, e, workers=workers).tobytes() for workers in (1, 2, 7)}
+            for kind in ("float32", "int8"):
+                found |= {(kind, linear(x, e, activations=kind, workers=workers).tobytes()) for workers in (1, 2, 7)}
     finally:
         _core.use_isa(before)
     monkeypatch.undo()
-    assert found == {linear(x, e).tobytes()}
+    assert found == {(kind, linear(x, e, activations=kind).tobytes()) for kind in ("float32", "int8")}
 
 
 @settings(max_examples=60)
@@ -299,6 +391,16 @@ class TestMemory:
         _core.product(**right)
         with pytest.raises((ValueError, TypeError, RuntimeError)):
             _core.product(**{**right, **wrong})
+        right = {k: v for k, v in right.items() if k != "levels"} | {"units": np.zeros(256, np.uint8), "center": 0, "step": 1}
+        _core.product_bytes(**right)
+        wrong = {"units" if k == "levels" else k: v for k, v in wrong.items()}
+        with pytest.raises((ValueError, TypeError, RuntimeError)):
+            _core.product_bytes(**{**right, **wrong})
+
+    def test_bytewise_groups_hold_whole_octets(self):
+        with pytest.raises(ValueError, match="group must be a multiple of 8 or at least n"):
+            arguments = self.arguments() | {"units": np.zeros(256, np.uint8), "center": 0, "step": 1, "group": 36}
+            _core.product_bytes(**{k: v for k, v in arguments.items() if k != "levels"})
 
     @pytest.mark.parametrize("bits", range(1, 9))
     def test_reads_nothing_but_the_codes(self, isa, bits, rng):

@@ -6,8 +6,8 @@
 
 namespace evenbits::EVENBITS_ISA {
 
-inline constexpr std::size_t kStrip = 1;                           // rows that one vector is multiplied with at a time
 inline constexpr std::size_t kTile = kRegisters == 32 ? 4 : 2;     // rows whose sums with four columns stay in registers
+inline constexpr std::size_t kAhead = 16384;                       // bytes of codes that are on their way from memory
 inline constexpr std::size_t kParts = kOctets / kFloats;           // registers that 16 octets take
 inline constexpr std::size_t kSteps = 16, kDecodedSteps = 4;       // steps worked on at a time
 inline constexpr std::size_t kDecodedRows = 8, kManyColumns = 16;  // where levels are kept for several columns
@@ -52,8 +52,10 @@ __attribute__((noinline)) static void parameters_of_octets(const float* paramete
   }
   const std::size_t per = group / 8;
   with_groups_of_step(per, [&](auto n) __attribute__((always_inline)) {
-    for (parameter += first * n, first = 0; steps && parameter + n - 1 <= last; --steps, out += kOctets, parameter += n)
+    for (parameter += first * n, first = 0; steps && parameter + n - 1 <= last; --steps, out += kOctets, parameter += n) {
+      __builtin_prefetch(parameter + kAhead / 16);
       repeat_to_octets<n>(parameter, out);
+    }
   });
   std::size_t within = first * kOctets;
   if (within >= per) parameter += within / per, within %= per;
@@ -68,13 +70,11 @@ __attribute__((noinline)) static void parameters_of_octets(const float* paramete
       }
 }
 
-// Some steps of kStrip rows.
+// Some steps of a row.
 struct Strip {
-  const std::uint8_t* codes[kStrip];
-  const std::uint8_t* end;  // of the codes of all rows
-  std::ptrdiff_t next;      // bytes to the rows that come afterwards
+  const std::uint8_t *codes, *end;  // of the codes of all rows
   std::size_t steps;
-  const float *scale, *zero;  // of octets: kSteps steps a row
+  Parameters scale, zero;
 };
 
 // How many of the steps at p may be read where they are; of the others, a copy of the codes.
@@ -93,45 +93,38 @@ EVENBITS_INLINE const std::uint8_t* copied(const std::uint8_t* p, const std::uin
 
 // total[o] += scale * (the sum of the octet's products), for one step.
 template <unsigned B, bool Affine, bool Zero>
-EVENBITS_INLINE void multiply_step(const std::uint8_t* p, const Meaning<B, Affine>& m, const float* x, const float* scale,
-                                   const float* zero, float* total) {
+EVENBITS_INLINE void multiply_step(const std::uint8_t* p, const Meaning<B, Affine>& m, const float* x, const Strip& strip,
+                                   std::size_t i, float* total) {
   unroll<kParts>([&](auto part) __attribute__((always_inline)) {
     constexpr std::size_t o = part * kFloats;
     const auto codes = octets_at<B>(p + o * B);
-    Vec<float> sum;
+    Vec<float> sum, zero{};
+    if constexpr (Zero) zero = Parameters::get(strip.zero, 0, i, o);
     unroll<8>([&](auto s) __attribute__((always_inline)) {
       auto level = Meaning<B, Affine>::level(m, Octets<B>::template code<s>(codes));
-      if constexpr (Zero) level -= load(zero + o);
+      if constexpr (Zero) level -= zero;
       const auto product = level * load(x + s * kOctets + o);
       if constexpr (s == 0) sum = product;
       else sum += product;
     });
-    store(total + o, load(total + o) + load(scale + o) * sum);
+    store(total + o, load(total + o) + Parameters::get(strip.scale, 0, i, o) * sum);
   });
 }
 template <unsigned B, bool Affine, bool Zero>
-void multiply_strip(const Strip& strip, Meaning<8, false> meaning, const float* x, float* total) {
+void multiply_strip(const Strip& given, Meaning<8, false> meaning, const float* x, float* total) {
+  const Strip strip = given;  // a copy can stay in registers
   const Meaning<B, Affine> m{meaning.table, meaning.offset};
-  const auto row = [&](std::size_t r, std::size_t i, const std::uint8_t* p) __attribute__((always_inline)) {
-    const std::size_t o = (r * kSteps + i) * kOctets;
-    multiply_step<B, Affine, Zero>(p, m, x + i * kStep, strip.scale + o, strip.zero + o, total + r * kOctets);
-  };
-  const std::uint8_t* codes[kStrip];
-  std::size_t i = 0, direct = strip.steps;
-  for (std::size_t r = 0; r < kStrip; ++r) {
-    codes[r] = strip.codes[r];
-    const std::size_t here = steps_in_place<B>(codes[r], strip.end, strip.steps);
-    direct = here < direct ? here : direct;
+  std::size_t i = 0;
+  for (const std::size_t direct = steps_in_place<B>(strip.codes, strip.end, strip.steps); i < direct; ++i) {
+    const std::uint8_t* p = strip.codes + i * kOctets * B;
+    for (std::size_t line = 0; line < kOctets * B; line += 64) __builtin_prefetch(p + kAhead + line);
+    multiply_step<B, Affine, Zero>(p, m, x + i * kStep, strip, i, total);
   }
-  for (; i < direct; ++i)
-    unroll<kStrip>([&](auto r) __attribute__((always_inline)) {
-      const std::uint8_t* p = codes[r] + i * kOctets * B;
-      for (std::size_t line = 0; line < kOctets * B; line += 64) __builtin_prefetch(p + strip.next + line);
-      row(r, i, p);
-    });
   alignas(64) std::uint8_t copy[kReach];
-  for (; i < strip.steps; ++i)
-    for (std::size_t r = 0; r < kStrip; ++r) row(r, i, copied<B>(codes[r] + i * kOctets * B, strip.end, copy));
+  for (; i < strip.steps; ++i) {
+    const std::uint8_t* p = copied<B>(strip.codes + i * kOctets * B, strip.end, copy);
+    multiply_step<B, Affine, Zero>(p, m, x + i * kStep, strip, i, total);
+  }
 }
 
 // The levels of some steps of one row, less the zeros, in the order of prepare_f32.
@@ -241,26 +234,48 @@ EVENBITS_INLINE void decode(const Product& p, std::size_t row, std::size_t first
   p.work.decode(codes + first * kOctets * p.w.bits, end, steps, p.meaning, zero, levels);
 }
 
+// Groups of a step, if their parameters can be taken as they are, and the steps of a row for which they can.
+struct InPlace {
+  std::size_t count, step, steps;
+  InPlace(std::size_t groups, std::size_t group, std::size_t all) : count(1), step(0), steps(kSpreads && groups == 1 ? all : 0) {
+    if (kSpreads && groups > 1 && kStep % group == 0) count = step = kStep / group, steps = groups / count;
+  }
+};
+// Calls f(first step, steps, scales, zeros) for stretches of the steps of `rows` rows.
+template <std::size_t Rows, class F>
+EVENBITS_INLINE void for_strips(const evenbits_packed& w, std::size_t groups, std::size_t row, std::size_t rows, F f) {
+  const std::size_t steps = steps_of(w.n), entry = row * groups;
+  const InPlace in_place(groups, w.group, steps);
+  if (in_place.steps) {
+    for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t g = 0; g < groups; g += 16) __builtin_prefetch(w.scale + entry + r * groups + g + kAhead / 16);
+    f(0, in_place.steps, Parameters::of(w.scale + entry, groups, in_place.step, in_place.count),
+      Parameters::of(w.zero ? w.zero + entry : nullptr, groups, in_place.step, in_place.count));
+  }
+  alignas(64) float scale[Rows * kSteps * kOctets], zero[Rows * kSteps * kOctets];
+  for (std::size_t first = in_place.steps; first < steps; first += kSteps) {
+    const std::size_t count = steps - first < kSteps ? steps - first : kSteps;
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t at = entry + r * groups, to = r * kSteps * kOctets;
+      parameters_of_octets(w.scale + at, groups, w.group, first, count, scale + to);
+      if (w.zero) parameters_of_octets(w.zero + at, groups, w.group, first, count, zero + to);
+    }
+    f(first, count, Parameters::of(scale, kSteps * kOctets, kOctets, kOctets),
+      Parameters::of(zero, kSteps * kOctets, kOctets, kOctets));
+  }
+}
+
 // One column.
 EVENBITS_INLINE void multiply_vector(const Product& p, const float* x, float* y) {
   const evenbits_packed& w = p.w;
-  const std::size_t steps = steps_of(w.n);
-  for (std::size_t row = 0; row < w.rows; row += kStrip) {
-    alignas(64) float total[kStrip * kOctets] = {}, scale[kStrip * kSteps * kOctets], zero[kStrip * kSteps * kOctets];
-    const auto clamped = [&](std::size_t r) { return row + r < w.rows ? row + r : w.rows - 1; };
-    for (std::size_t first = 0; first < steps; first += kSteps) {
-      const std::size_t count = steps - first < kSteps ? steps - first : kSteps;
-      Strip strip{{}, p.end, std::ptrdiff_t(kStrip * w.row_bytes), count, scale, zero};
-      for (std::size_t r = 0; r < kStrip; ++r) {
-        const std::size_t at = clamped(r);
-        strip.codes[r] = w.codes + at * w.row_bytes + first * kOctets * w.bits;
-        float *s = scale + r * kSteps * kOctets, *z = zero + r * kSteps * kOctets;
-        parameters_of_octets(w.scale + at * p.groups, p.groups, w.group, first, count, s);
-        if (w.zero) parameters_of_octets(w.zero + at * p.groups, p.groups, w.group, first, count, z);
-      }
-      p.work.multiply(strip, p.meaning, x + first * kStep, total);
-    }
-    for (std::size_t r = 0; r < kStrip && row + r < w.rows; ++r) y[row + r] = sum_of_totals(total + r * kOctets);
+  for (std::size_t row = 0; row < w.rows; ++row) {
+    alignas(64) float total[kOctets] = {};
+    for_strips<1>(w, p.groups, row, 1,
+                  [&](std::size_t first, std::size_t steps, const Parameters& scale, const Parameters& zero) {
+                    const std::uint8_t* codes = w.codes + row * w.row_bytes + first * kOctets * w.bits;
+                    p.work.multiply({codes, p.end, steps, scale, zero}, p.meaning, x + first * kStep, total);
+                  });
+    y[row] = sum_of_totals(total);
   }
 }
 

@@ -141,4 +141,41 @@ EVENBITS_INLINE Vec<float> repeat_each(const float* p) {
                                                 [](std::size_t i) constexpr { return i * N / kFloats; });
 }
 
+// A parameter of each octet, for some steps of some rows: kOctets floats a step, or where registers can be permuted and
+// loaded in part (kSpreads) `count` of them, a divisor of kOctets, each for as many octets.
+#if defined(__AVX512F__)
+inline constexpr bool kSpreads = true;
+#else
+inline constexpr bool kSpreads = false;
+#endif
+struct Parameters {
+  const float* at;
+  std::size_t step, row;  // floats from one to the next
+#if defined(__AVX512F__)
+  Vec<std::int32_t> place;
+  __mmask16 some;
+#endif
+  EVENBITS_INLINE Parameters of(const float* at, std::size_t row, std::size_t step, std::size_t count) {
+    Parameters p;
+    p.at = at, p.step = step, p.row = row;
+#if defined(__AVX512F__)
+    const auto lane = iota<std::int32_t>(EVENBITS_ALL_LANES(std::int32_t));
+    p.place = count == 1 ? lane & 0 : lane >> (count == 2 ? 3 : count == 4 ? 2 : count == 8 ? 1 : 0);
+    p.some = __mmask16((1u << count) - 1);
+#else
+    (void)count;
+#endif
+    return p;
+  }
+  EVENBITS_INLINE Vec<float> get(const Parameters& p, std::size_t row, std::size_t step, std::size_t first_octet) {
+    const float* from = p.at + row * p.row + step * p.step;
+#if defined(__AVX512F__)
+    (void)first_octet;
+    return permute(_mm512_maskz_loadu_ps(p.some, from), p.place);
+#else
+    return load(from + first_octet);
+#endif
+  }
+};
+
 }  // namespace evenbits::EVENBITS_ISA

@@ -100,6 +100,22 @@ def product(
     first: int,
     workers: int,
 ) -> None: ...
+def product_bytes(
+    codes: _Array,
+    rows: int,
+    n: int,
+    bits: int,
+    units: _Array,
+    center: float,
+    step: float,
+    scale: _Array,
+    zero: _Array | None,
+    group: int,
+    x: _Array,
+    y: _Array,
+    first: int,
+    workers: int,
+) -> None: ...
 def sign_frame(
     x: _Array,
     out: _Array,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenbits import _core
-from evenbits._arrays import Array, as_array, as_floats, is_bfloat16, output, workers_of
+from evenbits._arrays import Array, as_array, as_floats, is_bfloat16, output, require_finite, workers_of
 from evenbits._chunks import for_row_chunks
 from evenbits.encoded import Encoded, Meaning, split_range, stored_scales, validate
 from evenbits.transforms import randomized_hadamard
@@ -25,8 +25,14 @@ def linear(x: ArrayLike, weights: Encoded, *, activations: str = "float32", out:
     With u = 2^-24, y differs from the exact product by (n / 128 + 16) u |W| |x| at most (elements' magnitudes; a rotation
     adds (4 log2 n + 16) u |W|_2 |x|_2); NaN and infinity spread.
 
+    activations="int8": x (R x) is rounded to 8 bits, each octet of 8 elements to multiples of its largest magnitude m / 127,
+    so by m / 254 at most; sums of an octet are exact integers. Levels on an even grid are kept; others, Lloyd-Max levels and
+    tables, are rounded to 256 even steps from the least to the greatest, by range / 510 in units of the scale at most.
+    NaN and infinity in x raise ValueError. For Gaussian x and weights the error adds about 0.4 % of |W|_2 |x|_2 / sqrt(n)
+    for x, and 0.6 % for the levels of 4 bits.
+
     Fast are plain codes of 1 to 8 bits with a scale a row, a tensor or a multiple of 8 values: all that integer ``bits`` up
-    to 8 give, and rates below 1 bit. Other rates, and more bits, are decoded a few rows at a time.
+    to 8 give, and rates below 1 bit. Other rates, and more bits, are decoded a few rows at a time (and "int8" rounds x alone).
     dtype: float32; float16 and bfloat16 x gives its own dtype, rounded once; float64 and integers are rounded to float32 first.
     Raises ValueError, with the shapes, for axes that do not fit, and what ``decode`` raises. ``Linear`` checks weights once.
     """
@@ -55,6 +61,9 @@ class Linear:
         self.table = np.zeros(256, np.float32)
         if self.packed:
             self.table[: self.meaning.lower.size] = self.meaning.lower
+        group = spec.group or spec.kept
+        self.bytewise = self.packed and (group % 8 == 0 or group >= spec.kept)
+        self.units = _units(self.table[: 1 << spec.codes.bits]) if self.bytewise else None
 
     def _by_row(self, parameter: Array) -> Array:
         rows = np.repeat(parameter, self.spec.rows, axis=0) if self.spec.group == 0 else parameter
@@ -62,8 +71,8 @@ class Linear:
 
     def __call__(self, x: ArrayLike, *, activations: str = "float32", out: Array | None = None, workers: int = 1) -> Array:
         """As ``linear``."""
-        if activations not in ("float32",):
-            raise ValueError(f"activations is {activations!r}; known are 'float32'")
+        if activations not in ("float32", "int8"):
+            raise ValueError(f"activations is {activations!r}; known are 'float32', 'int8'")
         spec, workers = self.spec, workers_of(workers)
         a = as_array(x)
         dtype = a.dtype.newbyteorder("=") if a.dtype == np.float16 or is_bfloat16(a.dtype) else np.dtype(np.float32)
@@ -76,13 +85,28 @@ class Linear:
             return y
         if np.may_share_memory(y, a):
             raise ValueError("out overlaps x; pass other memory")
+        whole = activations == "int8"
+        if whole:
+            require_finite(a)
         columns = self._columns(a.reshape(-1, spec.d), workers)
+        if whole and not np.isfinite(columns).all():
+            raise ValueError("x is too large: its rotation is beyond float32; scale it down")
         narrow = dtype != np.float32
         result = np.empty((len(columns), spec.rows), np.float32) if narrow else y.reshape(len(columns), spec.rows)
+        if whole and self.units:
+            n, bits = spec.kept, spec.codes.bits
+            fixed = self.codes, spec.rows, n, bits, *self.units, self.scale, self.zero, spec.group or n
+            _core.product_bytes(*fixed, columns, result, 0, workers)
+            return self._finish(result, y, narrow)
+        if whole:
+            columns = _rounded(columns)
         if self.packed:
             self._product(self.codes, spec.codes.bits, self.scale, self.zero, columns, result, 0, workers)
         else:
             for_row_chunks(spec.rows, spec.kept, workers, lambda begin, end: self._chunk(begin, end, columns, result))
+        return self._finish(result, y, narrow)
+
+    def _finish(self, result: Array, y: Array, narrow: bool) -> Array:
         if self.exponent is not None:
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 result[...] = np.ldexp(result.astype(np.float64), self.exponent[:, 0])
@@ -120,3 +144,28 @@ class Linear:
         n = self.columns
         group = group or self.spec.group or n
         _core.product(codes, len(codes), n, bits, self.table, scale, zero, group, columns, result, first, workers)
+
+
+def _units(levels: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float, float]:
+    """(unit, center, step) with levels = step * (unit - center), about, and whole units from 0 to 255."""
+    wide, unit = levels.astype(np.float64), np.zeros(256, np.uint8)
+    low, high, count = float(wide.min()), float(wide.max()), levels.size
+    if low == high:
+        return unit, -low, 1.0
+    even = np.linspace(low, high, count)
+    top = count - 1 if np.abs(wide - even).max() <= 2.0**-20 * np.abs(wide).max() else 255
+    step = (high - low) / top
+    unit[:count] = np.rint((wide - low) / step)
+    return unit, -low / step, step
+
+
+def _rounded(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """x as product_bytes rounds it."""
+    octets = np.zeros((len(x), -(-x.shape[1] // 8) * 8), np.float32)
+    octets[:, : x.shape[1]] = x
+    octets = octets.reshape(len(x), -1, 8)
+    most = np.abs(octets).max(axis=-1, keepdims=True)
+    counts = most >= 2.0**-100
+    inverse = np.divide(np.float32(127), most, out=np.zeros_like(most), where=counts)
+    octets = np.rint(octets * inverse) * np.where(counts, most / np.float32(127), np.float32(0))
+    return np.ascontiguousarray(octets.reshape(len(x), -1)[:, : x.shape[1]])

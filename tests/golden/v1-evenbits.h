@@ -46,6 +46,12 @@ typedef struct evenbits_alphabet {
   float peak; /* 0 for one level */
 } evenbits_alphabet;
 
+typedef struct evenbits_units {
+  uint8_t unit[256];
+  float center;
+  float step;
+} evenbits_units;
+
 typedef struct evenbits_api {
   uint32_t version;
   const char* isa;
@@ -101,6 +107,9 @@ typedef struct evenbits_api {
                                const evenbits_rotation* r, float* x, float* scratch);
   void (*prepare_f32)(const float* x, size_t columns, size_t n, float* prepared);
   void (*product_f32)(const evenbits_packed* w, const float* prepared, size_t columns, float* y, size_t stride);
+  void (*prepare_i8)(const float* x, size_t columns, size_t n, uint32_t bits, void* prepared);
+  void (*product_i8)(const evenbits_packed* w, const evenbits_units* u, const void* prepared, size_t columns, float* y,
+                     size_t stride);
   void (*hadamard_f16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* before,
                        const float* after, float scale, float* scratch);
   void (*hadamard_bf16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* before,

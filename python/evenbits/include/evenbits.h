@@ -75,6 +75,13 @@ typedef struct evenbits_packed {
   size_t group;        /* at least 1; products are fast where it is a multiple of 8 or at least n */
 } evenbits_packed;
 
+/* Whole numbers that the levels are multiples of, about: level = step * (unit[code] - center). */
+typedef struct evenbits_units {
+  uint8_t unit[256]; /* 2^bits of them are read */
+  float center;      /* products are exact up to the scales if this is a multiple of 1/2 */
+  float step;        /* positive */
+} evenbits_units;
+
 /* How encode_rotated_f32 chooses the scale after the codes: not at all, with the least squared error, or so that the
  * error is orthogonal to the row. */
 enum { EVENBITS_FIT_NONE, EVENBITS_FIT_LEAST_SQUARES, EVENBITS_FIT_UNBIASED };
@@ -187,6 +194,16 @@ typedef struct evenbits_api {
    * octet's first element; octets follow in their order. Then t[i] += t[i + 8], t[i] += t[i + 4], t[i] += t[i + 2],
    * t[0] + t[1]. Bits behind a row's last code do not matter. The result is never -0. */
   void (*product_f32)(const evenbits_packed* w, const float* prepared, size_t columns, float* y, size_t stride);
+  /* The same for columns that are rounded to 8 bits, with codes of 1 to 8 bits and groups of a multiple of 8 elements, or one
+   * a row. An octet of a column becomes q = x * (127 / m) rounded to the nearest integer, ties to even, m being its largest
+   * magnitude, and the scale m / 127; zeros for m < 2^-100. The column is finite. prepared: ceil(n / 128) * 256 bytes a
+   * column, aligned as floats are; it serves codes of up to 4 bits, or of 5 to 8. */
+  void (*prepare_i8)(const float* x, size_t columns, size_t n, uint32_t bits, void* prepared);
+  /* y[column * stride + row] = step * t, t being the sum of 16 totals as in product_f32, to which an octet adds group's scale *
+   * (octet's scale * (S - center * Q)), S the sum of unit * q and Q that of q, in integers; the group's zero, if there are
+   * any, stands for center. w.levels is not read. */
+  void (*product_i8)(const evenbits_packed* w, const evenbits_units* u, const void* prepared, size_t columns, float* y,
+                     size_t stride);
 
   /* hadamard_f32 on the bits of float16 and bfloat16: widened, transformed as floats, rounded once to the nearest, ties to even,
    * beyond the range to infinity. Every NaN comes out as 0x7E00 or 0x7FC0. scratch: n floats. */

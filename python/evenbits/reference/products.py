@@ -34,3 +34,37 @@ def product(
         totals = totals[:half] + totals[half:]
     y: NDArray[np.float32] = totals[0]
     return y
+
+
+def product_bytes(
+    x: NDArray[Any],
+    units: NDArray[Any],
+    center: float,
+    step: float,
+    scale: NDArray[Any],
+    group: int,
+    zero: NDArray[Any] | None = None,
+) -> NDArray[np.float32]:
+    """The same for columns rounded to 8 bits, an octet of them to its largest magnitude / 127, and rows of whole units.
+
+    Groups hold whole octets. An octet adds scale * (its own scale * (sum of unit * q - center * sum of q)).
+    """
+    f = np.float32
+    (columns, n), rows = x.shape, len(units)
+    octets, coded = np.zeros((columns, -(-n // 8) * 8), f), np.zeros((rows, -(-n // 8) * 8), np.int64)
+    octets[:, :n], coded[:, :n] = x, units
+    octets, coded = octets.reshape(columns, -1, 8), coded.reshape(rows, -1, 8)
+    most = np.abs(octets).max(axis=-1)
+    counts = most >= 2.0**-100
+    inverse = np.divide(f(127), most, out=np.zeros_like(most), where=counts)
+    q, sizes = np.rint(octets * inverse[..., None]).astype(np.int64), np.where(counts, most / f(127), f(0))
+    totals = np.zeros((16, columns, rows), f)
+    for o in range(q.shape[1]):
+        g = 8 * o // group
+        middle = zero[:, g].astype(f) if zero is not None else np.full(rows, center, f)
+        whole = (q[:, o] @ coded[:, o].T).astype(f) - middle * q[:, o].sum(axis=-1).astype(f)[:, None]
+        totals[o % 16] += scale[:, g].astype(f) * (sizes[:, o, None] * whole)
+    for half in (8, 4, 2, 1):
+        totals = totals[:half] + totals[half:]
+    y: NDArray[np.float32] = totals[0] * f(step)
+    return y
