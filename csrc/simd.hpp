@@ -68,6 +68,12 @@ EVENBITS_INLINE V shuffle(V a, V b, std::index_sequence<I...>, Lane lane) {
   return __builtin_shuffle(a, b, M{decltype(M{}[0] + 0)(lane(I))...});
 #endif
 }
+// A number that is known to the compiler. (The standard's has functions of its own, of which the linker keeps one copy.)
+template <std::size_t N>
+struct Constant {
+  static constexpr std::size_t value = N;
+  constexpr operator std::size_t() const { return N; }
+};
 #define EVENBITS_ALL_LANES(T) \
   std::make_index_sequence<kLanes<T>> {}
 

@@ -61,7 +61,7 @@ EVENBITS_INLINE void add_sum(Vec<T>* totals, Vec<T> sum, std::index_sequence<I..
     constexpr unsigned pattern = (others >> 1 & 1) * 4 + (others >> 2 & 1) * 2 + (others >> 3 & 1);
     if constexpr (pattern == P) totals[i] = G == 0 ? sum : sign ? difference<T>(totals[i], sum) : totals[i] + sum;
   };
-  (add(std::integral_constant<std::size_t, I>{}), ...);
+  (add(Constant<I>{}), ...);
 }
 // Adds the sums of four elements of a register of columns; returns the place of the next four.
 template <std::size_t M, std::size_t G, class T, class Rows>
@@ -98,11 +98,11 @@ static bool combine_known(const T* x, F* y, std::size_t stride, std::size_t know
   };
   switch (known) {
     case 12:
-      return with(std::integral_constant<std::size_t, 12>{});
+      return with(Constant<12>{});
     case 20:
-      return with(std::integral_constant<std::size_t, 20>{});
+      return with(Constant<20>{});
     case 28:
-      return with(std::integral_constant<std::size_t, 28>{});
+      return with(Constant<28>{});
   }
   return false;
 }

@@ -37,7 +37,7 @@ EVENBITS_INLINE void repeat_to_octets(const float* p, float* out) {
 // Calls f(constant N) if a step has N of several groups and nothing else.
 template <std::size_t N = 2, class F>
 EVENBITS_INLINE bool with_groups_of_step(std::size_t per, F f) {
-  if (per * N == kOctets) return f(std::integral_constant<std::size_t, N>{}), true;
+  if (per * N == kOctets) return f(Constant<N>{}), true;
   if constexpr (N < kOctets) return with_groups_of_step<2 * N>(per, f);
   return false;
 }

@@ -255,15 +255,15 @@ template <class T, class F>
 EVENBITS_INLINE bool in_registers(std::size_t n, F f) {
   switch (n / kLanes<T>) {
     case 1:
-      return f(std::integral_constant<std::size_t, 1>{}), true;
+      return f(Constant<1>{}), true;
     case 2:
-      return f(std::integral_constant<std::size_t, 2>{}), true;
+      return f(Constant<2>{}), true;
     case 4:
-      return f(std::integral_constant<std::size_t, 4>{}), true;
+      return f(Constant<4>{}), true;
     case 8:
-      return f(std::integral_constant<std::size_t, 8>{}), true;
+      return f(Constant<8>{}), true;
     case 16:
-      return f(std::integral_constant<std::size_t, 16>{}), true;
+      return f(Constant<16>{}), true;
   }
   return false;
 }

@@ -8,7 +8,7 @@ namespace evenbits::EVENBITS_ISA {
 // Calls f(constant 0), ..., f(constant N - 1): what f indexes so stays in registers.
 template <class F, std::size_t... I>
 EVENBITS_INLINE void unroll(F f, std::index_sequence<I...>) {
-  (f(std::integral_constant<std::size_t, I>{}), ...);
+  (f(Constant<I>{}), ...);
 }
 template <std::size_t N, class F>
 EVENBITS_INLINE void unroll(F f) {
