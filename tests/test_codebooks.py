@@ -231,6 +231,13 @@ def test_codes_of_any_integer_type_are_taken(rng):
     np.testing.assert_array_equal(dequantize([65535], np.arange(65536)), [65535])
 
 
+def test_codes_need_not_be_aligned():
+    codes = np.arange(300, dtype=np.uint16)
+    askew = np.frombuffer(b"-" + codes.tobytes(), np.uint8)[1:].view(np.uint16)
+    assert not askew.flags.aligned
+    np.testing.assert_array_equal(dequantize(askew, np.arange(300)), codes)
+
+
 def test_affine_codes_are_a_table_of_integers(rng):
     codes, scale, zero = rng.integers(0, 16, (3, 64)), np.float32([0.5, 0.25, 2]), np.float32([7.5, 8, 0])
     expected = (codes - zero[:, None]) * scale[:, None]

@@ -122,6 +122,14 @@ def test_takes_strided_and_read_only_arrays(rng):
     np.testing.assert_array_equal(unpack(wide[:, ::2], 3, 70), codes)
 
 
+def test_takes_codes_that_are_not_aligned(rng):
+    codes = random_codes(rng, (3, 70), 9).astype(np.uint16)
+    askew = np.frombuffer(b"-" + codes.tobytes(), np.uint8)[1:].view(np.uint16).reshape(codes.shape)
+    assert not askew.flags.aligned
+    np.testing.assert_array_equal(pack(askew, 9), pack(codes, 9))
+    np.testing.assert_array_equal(pack_radix(askew, 600), pack_radix(codes, 600))
+
+
 def test_writes_into_out(rng):
     codes = random_codes(rng, (4, 33), 6)
     packed, restored = np.full((4, 28), 255, np.uint8), np.empty_like(codes)

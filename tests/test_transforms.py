@@ -218,6 +218,13 @@ def test_layouts_and_byte_orders_do_not_matter(rng):
     np.testing.assert_array_equal(evenbits.hadamard_transform([1.0, 2.0]), [3.0, -1.0])
 
 
+def test_integers_need_not_be_aligned():
+    x = np.arange(64, dtype=np.int32).reshape(4, 16)
+    askew = np.frombuffer(b"-" + x.tobytes(), np.uint8)[1:].view(np.int32).reshape(x.shape)
+    assert not askew.flags.aligned
+    np.testing.assert_array_equal(evenbits.hadamard_transform(askew), evenbits.hadamard_transform(x))
+
+
 def test_small_integers_and_booleans_become_int32():
     for dtype in (np.int8, np.uint8, np.int16, np.uint16, bool):
         assert evenbits.hadamard_transform(np.ones(8, dtype)).dtype == np.int32

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenbits import _core
-from evenbits._arrays import Array, as_array, as_floats, integer, output, require_finite, workers_of
+from evenbits._arrays import Array, as_array, as_floats, contiguous, integer, output, require_finite, workers_of
 from evenbits._groups import Groups
 
 Law = Literal["gaussian", "laplacian"]
@@ -142,7 +142,7 @@ def dequantize(
         index = np.argwhere((k < 0) | (k >= entries.size))[0].tolist()
         raise ValueError(f"codes{index} is {k[tuple(index)]}; the table has entries 0 to {entries.size - 1}")
     dtype = np.uint8 if entries.size <= 256 else np.uint16
-    k = np.asarray(k, dtype, order="C")
+    k = contiguous(np.asarray(k, dtype))
     groups = Groups(k.shape, group)
     scales = groups.parameter(scale, "scale", np.float32)
     zeros = None if zero is None else groups.parameter(zero, "zero", np.float32)

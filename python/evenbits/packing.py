@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenbits import _core
-from evenbits._arrays import Array, as_array, integer, output, workers_of
+from evenbits._arrays import Array, as_array, contiguous, integer, output, workers_of
 
 
 def _padded(bits: int) -> int:
@@ -162,9 +162,9 @@ def _for_kernel(codes: Array, bits: int) -> Array:
     """``codes`` as a C-contiguous array whose codes out of range the kernel finds; or their ValueError."""
     size = codes.dtype.itemsize
     if size <= 2 and codes.dtype.isnative and bits + (codes.dtype.kind == "i") <= 8 * size:
-        return np.asarray(codes.view(np.uint8 if size == 1 else np.uint16), order="C")
+        return contiguous(codes.view(np.uint8 if size == 1 else np.uint16))
     _require_range(codes, 2**bits - 1)
-    return np.asarray(codes, dtype=_dtype_of(2**bits), order="C")
+    return contiguous(np.asarray(codes, dtype=_dtype_of(2**bits)))
 
 
 def _as_packed(packed: ArrayLike | Any, width: int, what: str) -> Array:
@@ -173,7 +173,7 @@ def _as_packed(packed: ArrayLike | Any, width: int, what: str) -> Array:
         raise TypeError(f"packed is {a.dtype}{a.shape}; it must be an array of uint8 with at least one axis")
     if a.shape[-1] != width:
         raise ValueError(f"packed has rows of {a.shape[-1]} bytes; {what} take {width} bytes")
-    return np.asarray(a, order="C")
+    return contiguous(a)
 
 
 def _apart(out: Array | None, source: Array, name: str) -> None:
@@ -245,7 +245,7 @@ def pack_radix(
     upper = radix.upper_digits(a.shape[-1])
     _require_range(a[..., :upper], radix.levels)
     _require_range(a[..., upper:], radix.levels - 1, upper)
-    a = np.asarray(a, dtype=radix.dtype, order="C")
+    a = contiguous(np.asarray(a, dtype=radix.dtype))
     _apart(out, a, "codes")
     result = output(out, (*a.shape[:-1], radix.row_bytes(a.shape[-1])), np.uint8)
     if a.size:

@@ -60,7 +60,7 @@ def hadamard_transform(
         if dtype.itemsize > 4 or dtype == np.uint32:
             raise TypeError(f"x has dtype {dtype}; integers must fit into int32, or convert x to a float dtype")
         dtype = np.dtype(np.int32)
-        a = np.asarray(a, dtype=dtype, order="C")
+        a = contiguous(np.asarray(a, dtype=dtype))
     else:
         a = _floats(a)
         scale = real(scale, "scale", *(LIMITS64 if a.dtype == FLOAT64 else LIMITS32))
