@@ -80,6 +80,12 @@ def test_a_row_takes_as_many_bits_as_asked_for(d, bits):
     assert spec.get("kept", spec["embedding"]["length"]) == int(round(bits * 100) * d // 100)
 
 
+@pytest.mark.parametrize(("d", "bits"), [(1, 1.3), (3, 1.5), (10, 1.25), (1000, 1.0245), (4096, 2.00021)])
+def test_no_code_has_more_than_one_bit(d, bits):
+    spec = SignFrame(bits).spec((2, d))
+    assert (spec.codes.levels, spec.codes.upper, spec.kept) == (2, 0, int(bits * d))
+
+
 def test_it_is_a_code_of_a_democratic_frame_to_a_reader(rng):
     """No reader needs to know the method: frame, one-bit codes, a scale a row."""
     e = quantize(rng.standard_normal((3, 100)), 2, "sign_frame", seed=5)

@@ -43,7 +43,7 @@ class SignFrame(Quantizer):
         self.fit = choice(fit, "fit", ("range", "least_squares"))
 
     def rate(self, d: int, length: int) -> Fraction:
-        return self.bits * d / length
+        return Fraction(math.floor(self.bits * d), length)  # not above 1: no code is more than a sign
 
     def bits_for(self, kept: int, d: int, length: int) -> Fraction:
         return Fraction(kept, d)
