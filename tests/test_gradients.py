@@ -143,6 +143,11 @@ def test_biased_codes_are_refused_where_unbiased_ones_are_needed():
         Compressor(2, "lloyd_max", unbiased=True)
 
 
+def test_a_fallback_that_the_other_end_does_not_know_of_is_an_error(rng):
+    with pytest.raises(ValueError, match="iterations is 1"):
+        Compressor(2, "kashin", refine=False, iterations=1).compress(rng.standard_normal(64), 0)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

@@ -173,6 +173,22 @@ def test_a_row_that_does_not_converge_is_reported_and_encoded_by_the_named_metho
     assert e.nbytes <= Kashin(4, **arguments).nbytes(x.shape, "float64")
 
 
+@pytest.mark.parametrize("budget", [1.1, 1.35, 1.6, 1.8, 4.0])
+def test_a_budget_holds_for_the_fallback_too(budget, rng):
+    x = rng.standard_normal((8, 256))
+    with pytest.warns(RuntimeWarning, match="near_democratic"):
+        e = quantize(x, method="kashin", budget=budget, iterations=1, scale_dtype="float16", **PAPER)
+    assert (e.method, e.spec["scales"]["dtype"]) == ("near_democratic", "float16")
+    assert e.bits_per_value <= budget
+
+
+def test_one_basis_alone_has_up_to_256_levels(rng):
+    x = rng.standard_normal((8, 256))
+    e = quantize(x, 8, "kashin", second=1, **PAPER)
+    assert np.unique(e.planes["codes"]).size > 200
+    assert not np.diff(e.planes["levels"][1]).any()
+
+
 def test_convergence_is_silent(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -46,6 +46,8 @@ class Compressor:
             if not {"rounding", "fit"} <= (self._class.__init__.__kwdefaults__ or {}).keys():
                 raise ValueError(f"method is {method!r}, which has no unbiased codes; take 'near_democratic'")
             options = {"rounding": "stochastic", "fit": "unbiased", **options}
+        if "fallback" in (self._class.__init__.__kwdefaults__ or {}):
+            options = {**options, "fallback": "error"}  # the other end would not know of it
         self._bits, self._options, self.unbiased = bits, {**options, "seed": seed_of(seed)}, unbiased
         self.row = integer(row, "row", 1, 2**32)
         self._quantizer(0)

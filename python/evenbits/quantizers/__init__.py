@@ -75,7 +75,11 @@ def quantize(
     if budget is None:
         return cls(4 if bits is None else bits, seed=seed, **options).encode(x, workers=workers)
     a = as_array(x)
-    return within_budget(cls, a.shape, stored_dtype(a.dtype), budget, seed=seed, **options).encode(a, workers=workers)
+    encoded = within_budget(cls, a.shape, stored_dtype(a.dtype), budget, seed=seed, **options).encode(a, workers=workers)
+    if encoded.method == method:
+        return encoded
+    kept = {name: options[name] for name in ("stream", "scale_dtype") if name in options}  # a fallback has a rate of its own
+    return quantize(a, method=encoded.method, budget=budget, seed=seed, workers=workers, **kept)
 
 
 def within_budget(

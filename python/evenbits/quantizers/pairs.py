@@ -98,7 +98,7 @@ class PairWalk(Walk):
             if self.quantizer.clusters == "joint":
                 codes[:, part] = nearest_pair(u, v, book)
             elif u.size:
-                codes[:, part] = nearest_level(u, book[0, :i]) + np.uint8(i) * nearest_level(v, book[1, : i * j : i])
+                codes[:, part] = nearest_level(u, book[0, :i]) + np.uint8(i % 256) * nearest_level(v, book[1, : i * j : i])
         return codes
 
     def _books(self, table: Array) -> tuple[Array, Array]:
