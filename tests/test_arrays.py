@@ -165,3 +165,40 @@ def test_subclasses_and_lists_are_arrays(rng):
         np.testing.assert_array_equal(as_array(same), x)
     with pytest.raises(ValueError, match="codes is not an array"):
         as_array([[1], [2, 3]], "codes")
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_the_order_of_bytes_does_not_matter(dtype, rng):
+    x = rng.standard_normal((3, 16)).astype(dtype)
+    swapped = x.astype(">" + dtype)
+    w = evenbits.quantize(rng.standard_normal((4, 16)), 4)
+    for function in (
+        evenbits.hadamard_transform,
+        lambda a: evenbits.randomized_hadamard(a, seed=1),
+        lambda a: evenbits.inverse_randomized_hadamard(a, seed=1),
+        lambda a: evenbits.democratic_embedding(a, redundancy=1.5, seed=1),
+        lambda a: evenbits.linear(a, w),
+        lambda a: evenbits.kmeans(a, 4),
+        lambda a: evenbits.round_nearest(a, scale=3, zero=7, top=15),
+    ):
+        expected, result = function(x), function(swapped)
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_numbers_beyond_float32_stay_float64_in_any_order_of_bytes():
+    x = np.array([[1e300, -2e299, 3e-3, 0]])
+    options = {"scale_dtype": "float64"}
+    e, swapped = evenbits.quantize(x, 8, **options), evenbits.quantize(x.astype(">f8"), 8, **options)
+    assert (e.spec, e.planes["scales"].tolist()) == (swapped.spec, swapped.planes["scales"].tolist())
+
+
+def test_unsigned_integers_of_32_bits_are_refused_in_any_order_of_bytes():
+    for dtype in ("<u4", ">u4"):
+        with pytest.raises(TypeError, match="integers must fit into int32"):
+            evenbits.hadamard_transform(np.full(4, 2**32 - 1, dtype))
+
+
+def test_an_integer_that_no_float_holds_is_a_value_error():
+    with pytest.raises(ValueError, match="scale is too large"):
+        evenbits.hadamard_transform(np.ones(4, np.float32), 10**400)

@@ -69,6 +69,11 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     return dtype.name == "bfloat16"
 
 
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Whether ``dtype`` is float16, in any byte order, or bfloat16."""
+    return dtype.itemsize == 2 and (dtype.kind == "f" or is_bfloat16(dtype))
+
+
 def contiguous(a: Array) -> Array:
     """``a`` itself, or a copy that is C-contiguous and aligned."""
     flags = a.flags
@@ -84,7 +89,7 @@ def as_floats(x: Any, name: str = "x", *, double: bool = True) -> Array:
     if type(x) is np.ndarray and (x.dtype is FLOAT32 or (double and x.dtype is FLOAT64)):
         return contiguous(x)
     a = as_array(x, name)
-    if a.dtype == np.float64:
+    if a.dtype.kind == "f" and a.dtype.itemsize == 8:
         dtype: type[np.floating[Any]] = np.float64 if double else np.float32
     elif (a.dtype.kind in "fiub" and a.dtype.itemsize <= 8) or is_bfloat16(a.dtype):
         dtype = np.float32
@@ -138,6 +143,8 @@ def real(value: Any, name: str, low: float, high: float) -> float:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {value!r}; it must be a number") from None
+    except OverflowError:
+        raise ValueError(f"{name} is too large; it must be from {low:g} to {high:g}") from None
     if not low <= number <= high:
         raise ValueError(f"{name} is {value}; it must be from {low:g} to {high:g}")
     return number

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenbits import _core
-from evenbits._arrays import Array, as_array, as_floats, is_bfloat16, output, require_finite, workers_of
+from evenbits._arrays import Array, as_array, as_floats, is_half, output, require_finite, workers_of
 from evenbits._chunks import for_row_chunks
 from evenbits.encoded import Encoded, Meaning, split_range, stored_scales, validate
 from evenbits.transforms import randomized_hadamard
@@ -75,7 +75,7 @@ class Linear:
             raise ValueError(f"activations is {activations!r}; known are 'float32', 'int8'")
         spec, workers = self.spec, workers_of(workers)
         a = as_array(x)
-        dtype = a.dtype.newbyteorder("=") if a.dtype == np.float16 or is_bfloat16(a.dtype) else np.dtype(np.float32)
+        dtype = a.dtype.newbyteorder("=") if is_half(a.dtype) else np.dtype(np.float32)
         if a.ndim == 0 or a.shape[-1] != spec.d:
             raise ValueError(f"x has shape {a.shape} and weights {spec.shape}; their last axes must have the same length")
         y = output(out, a.shape[:-1] + spec.shape[:-1], dtype)

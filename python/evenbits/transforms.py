@@ -19,6 +19,7 @@ from evenbits._arrays import (
     contiguous,
     integer,
     is_bfloat16,
+    is_half,
     output,
     real,
     seed_of,
@@ -57,7 +58,7 @@ def hadamard_transform(
     if integers:
         if scale != 1:
             raise ValueError(f"scale is {scale}; integers are transformed with scale=1: convert x to a float dtype")
-        if dtype.itemsize > 4 or dtype == np.uint32:
+        if dtype.itemsize > 4 or (dtype.kind == "u" and dtype.itemsize == 4):
             raise TypeError(f"x has dtype {dtype}; integers must fit into int32, or convert x to a float dtype")
         dtype = np.dtype(np.int32)
         a = contiguous(np.asarray(a, dtype=dtype))
@@ -140,7 +141,7 @@ def _rotation_input(x: ArrayLike, name: str = "x") -> tuple[Array, np.dtype[Any]
 
 def _floats(a: Array, name: str = "x") -> Array:
     """``as_floats``, but of the 16-bit floats, too, which have kernels."""
-    if a.dtype.itemsize == 2 and (a.dtype.kind == "f" or is_bfloat16(a.dtype)):
+    if is_half(a.dtype):
         return contiguous(a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")))
     return as_floats(a, name)
 
