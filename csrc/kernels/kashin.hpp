@@ -54,11 +54,15 @@ EVENBITS_INLINE void leave(float*, std::size_t i, std::size_t stride, Block<floa
   if constexpr (R == 1) take(b.v, i, into.step);
   else leave(nullptr, i, stride, b.lo, into), leave(nullptr, i + R / 2 * stride, stride, b.hi, into);
 }
+// Rows from here on are gone over once more. The rows of a wide last sweep lie a multiple of 4 KiB apart or nearly so, in one
+// set of the first cache, which has room for those of y, and not also for those of the arrays that `step` goes through.
+inline constexpr std::size_t kLongRow = 4096;
+
 // `step` takes H (before o x); y is room for n numbers.
 template <class Step>
 EVENBITS_INLINE void transform_into(const float* x, float* y, std::size_t n, const Base<float>& base, const float* before,
                                     const Step& step) {
-  if (base.m == 1 && n > kBase * kLanes<float>) {
+  if (base.m == 1 && n > kBase * kLanes<float> && n < kLongRow) {
     const std::size_t h = before ? first_sweeps(x, y, n, n, Times<float>{before}) : first_sweeps(x, y, n, n, AsIs{});
     return last_sweep(y, n, n, h, Into<Step>{step});
   }
