@@ -2,7 +2,7 @@
 // octet's products are integers below 2^19: exact in any order, and as floats.
 #pragma once
 
-#include "product.hpp"
+#include "octets.hpp"
 #include "simd/product_i8.hpp"
 
 namespace evenbits::EVENBITS_ISA {
@@ -40,111 +40,232 @@ void prepare_i8(const float* x, std::size_t columns, std::size_t n, std::uint32_
     }
 }
 
-inline constexpr std::size_t kByteRows = 4;  // rows that share a call
+inline constexpr std::size_t kByteColumns = kRegisters == 32 ? 4 : 2;  // columns that are multiplied together
+inline constexpr std::size_t kByteRows = 16;                           // whose units are kept for all columns
+inline constexpr std::size_t kUnitRow = kSteps * kStep + 64;           // bytes of them a row: not a power of 2
 
-// Some steps of some rows and columns.
+// Some steps of kTile rows and of some columns.
 struct ByteStrip {
-  const std::uint8_t *codes, *end;  // of the first row, and of all codes
-  std::size_t row_bytes, rows, steps;
+  const std::uint8_t* codes;
+  std::size_t row_bytes, steps;
   const ByteStep* x;
-  std::size_t columns, apart;  // steps from a column to the next
+  std::size_t apart;  // steps from a column to the next
   const std::uint8_t* table;
   float center;
   Parameters scale, zero;
-  float* total;  // kOctets a column, kManyColumns a row
+  float* total;            // kOctets a column
+  std::size_t row_totals;  // from a row's to the next one's
 };
 
-// Some octets of a row, or the last of its group of bytes, as bytes and with what their values take.
-template <unsigned B, bool Direct, bool Zero, std::size_t Part>
-struct RowPart {
-  static constexpr std::size_t kAt = Part * kFloats, kFirst = B <= 4 ? Part * kBytes : 2 * Part * kBytes,
-                               kSecond = B <= 4 ? kStep / 2 + kFirst : kFirst + kBytes;
+// What kFloats octets of a column, from octet o of a step on, bring along: registers that several rows share.
+template <bool Wide>
+struct ColumnPart {
   Bytes first, second;
-  Vec<float> center, scale;
-  EVENBITS_INLINE RowPart of(const ByteStrip& strip, std::size_t row, std::size_t step, const std::uint8_t* codes) {
-    const CodeBytes c = code_bytes<B>(codes + kAt * B);
-    return {units_of<B, Direct>(strip.table, c.first), units_of<B, Direct>(strip.table, c.second),
-            Zero ? Parameters::get(strip.zero, row, step, kAt) : splat(strip.center),
-            Parameters::get(strip.scale, row, step, kAt)};
+  Vec<float> scale, sum;
+  // Where the bytes begin.
+  static constexpr std::size_t first_at(std::size_t o) { return Wide ? 8 * o : 4 * o; }
+  static constexpr std::size_t second_at(std::size_t o) { return Wide ? 8 * o + kBytes : kStep / 2 + 4 * o; }
+  EVENBITS_INLINE ColumnPart of(const ByteStep& x, std::size_t o) {
+    return {(Bytes)load(x.x + first_at(o)), (Bytes)load(x.x + second_at(o)), load(x.scale + o), load(x.sum + o)};
   }
-  // scale * (the octet's scale * (its sum of products - center * its sum))
+  // scale * (the octet's scale * (its sum of products - center * its sum)), `offset` being that product.
   template <bool Small>
-  EVENBITS_INLINE Vec<float> times(const RowPart& r, const ByteStep& v) {
-    const Bytes a = (Bytes)load(v.x + kFirst), b = (Bytes)load(v.x + kSecond);
-    Vec<std::int32_t> sum{};
-    if constexpr (B <= 4) sum = add_byte_products<Small>(add_byte_products<Small>(sum, r.first, a), r.second, b);
-    else sum = add_pairs(add_byte_products<Small>(sum, r.first, a), add_byte_products<Small>(sum, r.second, b));
-    return r.scale * (load(v.scale + kAt) * (__builtin_convertvector(sum, Vec<float>) - r.center * load(v.sum + kAt)));
+  EVENBITS_INLINE Vec<float> times(const ColumnPart& c, Bytes a, Bytes b, Vec<float> scale, Vec<float> offset) {
+    Vec<std::int32_t> s{};
+    if constexpr (Wide) s = add_pairs(add_byte_products<Small>(s, a, c.first), add_byte_products<Small>(s, b, c.second));
+    else s = add_byte_products<Small>(add_byte_products<Small>(s, a, c.first), b, c.second);
+    return scale * (c.scale * (__builtin_convertvector(s, Vec<float>) - offset));
   }
 };
 
-// total[row][column][o] += the octets' values, for R rows.
-template <std::size_t R, unsigned B, bool Direct, bool Small, bool Zero>
-EVENBITS_INLINE void multiply_rows(const ByteStrip& given, std::size_t row) {
-  const ByteStrip strip = given;                         // a copy can stay in registers
-  constexpr std::size_t apart = kManyColumns * kOctets;  // from a row's totals to the next
-  const std::uint8_t* codes = strip.codes + row * strip.row_bytes;
-  float* total = strip.total + row * apart;
-  const auto steps_with = [&](auto with) __attribute__((always_inline)) {
-    std::size_t i = 0;
-    for (const std::size_t direct = steps_in_place<B>(codes + (R - 1) * strip.row_bytes, strip.end, strip.steps); i < direct; ++i)
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        const std::uint8_t* p = codes + r * strip.row_bytes + i * kOctets * B;
-        for (std::size_t line = 0; line < kOctets * B; line += 64) __builtin_prefetch(p + kAhead + line);
-        with(r, i, p);
+// total[row][o] += the octets' values, for one column.
+template <unsigned B, bool Direct, bool Zero>
+void multiply_bytes(const ByteStrip& given) {
+  const ByteStrip strip = given;  // a copy can stay in registers
+  for (std::size_t o = 0; o < kOctets; o += kFloats) {
+    Vec<float> t[kTile];
+    unroll<kTile>([&](auto r) __attribute__((always_inline)) { t[r] = load(strip.total + r * strip.row_totals + o); });
+    const std::uint8_t* p = strip.codes + o * B;
+    for (std::size_t i = 0; i < strip.steps; ++i, p += kOctets * B) {
+      const auto x = ColumnPart<(B > 4)>::of(strip.x[i], o);
+      Vec<float> offset = splat(strip.center) * x.sum;
+      unroll<kTile>([&](auto r) __attribute__((always_inline)) {
+        const std::uint8_t* q = p + r * strip.row_bytes;
+        for (std::size_t line = 0; line < kOctets * B; line += 64) __builtin_prefetch(q + kAhead + line);
+        const CodeBytes c = code_bytes<B>(q);
+        if constexpr (Zero) offset = Parameters::get(strip.zero, r, i, o) * x.sum;
+        t[r] += ColumnPart<(B > 4)>::template times < Direct &&
+                B<8>(x, units_of<B, Direct>(strip.table, c.first), units_of<B, Direct>(strip.table, c.second),
+                     Parameters::get(strip.scale, r, i, o), offset);
       });
-    alignas(64) std::uint8_t copy[kReach];
-    for (; i < strip.steps; ++i)
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        with(r, i, copied<B>(codes + r * strip.row_bytes + i * kOctets * B, strip.end, copy));
-      });
-  };
-  if (strip.columns == 1) {  // its totals stay in registers
-    Vec<float> t[R][kParts];
-    unroll<R>([&](auto r) __attribute__((always_inline)) {
-      unroll<kParts>([&](auto part) __attribute__((always_inline)) { t[r][part] = load(total + r * apart + part * kFloats); });
-    });
-    steps_with([&](auto r, std::size_t i, const std::uint8_t* p) __attribute__((always_inline)) {
-      unroll<kParts>([&](auto part) __attribute__((always_inline)) {
-        using Part = RowPart<B, Direct, Zero, part>;
-        t[r][part] += Part::template times<Small>(Part::of(strip, row + r, i, p), strip.x[i]);
-      });
-    });
-    unroll<R>([&](auto r) __attribute__((always_inline)) {
-      unroll<kParts>([&](auto part) __attribute__((always_inline)) { store(total + r * apart + part * kFloats, t[r][part]); });
-    });
-  } else
-    steps_with([&](auto r, std::size_t i, const std::uint8_t* p) __attribute__((always_inline)) {
-      unroll<kParts>([&](auto part) __attribute__((always_inline)) {
-        using Part = RowPart<B, Direct, Zero, part>;
-        const auto of_row = Part::of(strip, row + r, i, p);
-        float* to = total + r * apart + part * kFloats;
-        const ByteStep* x = strip.x + i;
-        for (std::size_t k = 0; k < strip.columns; ++k, to += kOctets, x += strip.apart)
-          store(to, load(to) + Part::template times<Small>(of_row, *x));
-      });
-    });
+    }
+    unroll<kTile>([&](auto r) __attribute__((always_inline)) { store(strip.total + r * strip.row_totals + o, t[r]); });
+  }
 }
-template <unsigned B, bool Direct, bool Small, bool Zero>
-void multiply_bytes(const ByteStrip& strip) {
-  constexpr std::size_t together = kParts == 1 ? 4 : kParts == 2 ? 2 : 1;
-  std::size_t row = 0;
-  for (; row + together <= strip.rows; row += together) multiply_rows<together, B, Direct, Small, Zero>(strip, row);
-  for (; row < strip.rows; ++row) multiply_rows<1, B, Direct, Small, Zero>(strip, row);
+
+// The units of some steps of a row, in the order of a column's bytes.
+template <unsigned B, bool Direct>
+void decode_bytes(const std::uint8_t* codes, std::size_t steps, const std::uint8_t* table, std::uint8_t* units) {
+  using Part = ColumnPart<(B > 4)>;
+  for (std::size_t i = 0; i < steps; ++i, codes += kOctets * B, units += kStep)
+    for (std::size_t o = 0; o < kOctets; o += kFloats) {
+      const CodeBytes c = code_bytes<B>(codes + o * B);
+      store(units + Part::first_at(o), units_of<B, Direct>(table, c.first));
+      store(units + Part::second_at(o), units_of<B, Direct>(table, c.second));
+    }
+}
+
+// total[row][column][o] += the octets' values, for kTile rows of such units and C columns.
+template <std::size_t C, bool Wide, bool Small, bool Zero>
+void multiply_units(const ByteStrip& given) {
+  const ByteStrip strip = given;
+  for (std::size_t o = 0; o < kOctets; o += kFloats) {
+    Vec<float> t[kTile][C];
+    const auto for_tile = [](auto f) __attribute__((always_inline)) {
+      unroll<kTile>([&](auto r)
+                        __attribute__((always_inline)) { unroll<C>([&](auto c) __attribute__((always_inline)) { f(r, c); }); });
+    };
+    for_tile([&](auto r, auto c)
+                 __attribute__((always_inline)) { t[r][c] = load(strip.total + r * strip.row_totals + c * kOctets + o); });
+    for (std::size_t i = 0; i < strip.steps; ++i) {
+      Bytes first[kTile], second[kTile];
+      Vec<float> scale[kTile], zero[kTile];
+      unroll<kTile>([&](auto r) __attribute__((always_inline)) {
+        const std::uint8_t* units = strip.codes + r * strip.row_bytes + i * kStep;
+        first[r] = load(units + ColumnPart<Wide>::first_at(o)), second[r] = load(units + ColumnPart<Wide>::second_at(o));
+        scale[r] = Parameters::get(strip.scale, r, i, o);
+        zero[r] = Zero ? Parameters::get(strip.zero, r, i, o) : splat(strip.center);
+      });
+      unroll<C>([&](auto c) __attribute__((always_inline)) {
+        const auto x = ColumnPart<Wide>::of(strip.x[c * strip.apart + i], o);
+        unroll<kTile>([&](auto r) __attribute__((always_inline)) {
+          t[r][c] += ColumnPart<Wide>::template times<Small>(x, first[r], second[r], scale[r], zero[r] * x.sum);
+        });
+      });
+    }
+    for_tile([&](auto r, auto c)
+                 __attribute__((always_inline)) { store(strip.total + r * strip.row_totals + c * kOctets + o, t[r][c]); });
+  }
 }
 
 using MultiplyBytes = void (*)(const ByteStrip&);
-template <unsigned B, bool Direct, bool Small>
-EVENBITS_INLINE MultiplyBytes bytes_for(bool zero) {
-  return zero ? multiply_bytes<B, Direct, Small, true> : multiply_bytes<B, Direct, Small, false>;
+using DecodeBytes = void (*)(const std::uint8_t*, std::size_t, const std::uint8_t*, std::uint8_t*);
+struct ByteWork {
+  MultiplyBytes one, four, last;  // a column whose codes are packed, four and one whose units are there
+  DecodeBytes decode;
+};
+template <unsigned B, bool Direct, bool Zero>
+EVENBITS_INLINE ByteWork byte_work() {
+  constexpr bool wide = B > 4, small = Direct && B < 8;
+  return {multiply_bytes<B, Direct, Zero>,
+          multiply_units < kByteColumns,
+          wide,
+          small || kExact,
+          Zero >
+          , multiply_units < 1, wide, small || kExact, Zero >, decode_bytes<B, Direct>};
 }
 template <unsigned B = 1>
-EVENBITS_INLINE MultiplyBytes bytes_for(unsigned bits, bool direct, bool small, bool zero) {
-  if constexpr (B < 8) {
-    if (bits > B) return bytes_for<B + 1>(bits, direct, small, zero);
-    if (direct) return bytes_for<B, true, true>(zero);
-  } else if (direct) return bytes_for<B, true, false>(zero);
-  return small ? bytes_for<B, false, true>(zero) : bytes_for<B, false, false>(zero);
+EVENBITS_INLINE ByteWork byte_work(unsigned bits, bool direct, bool zero) {
+  if constexpr (B < 8)
+    if (bits > B) return byte_work<B + 1>(bits, direct, zero);
+  if (direct) return zero ? byte_work<B, true, true>() : byte_work<B, true, false>();
+  return zero ? byte_work<B, false, true>() : byte_work<B, false, false>();
+}
+
+// A matrix and how it is read.
+struct ByteProduct {
+  const evenbits_packed& w;
+  const std::uint8_t *end, *table;
+  const evenbits_units& units;
+  std::size_t groups, stride;
+  InPlace in_place;
+  ByteWork work;
+};
+// Rows that are worked on at a time: some tiles, the last of which begins earlier where rows are missing; a row of fewer than
+// kTile is taken kTile times.
+struct RowBlock {
+  std::size_t row, rows, tiled;
+  RowBlock(std::size_t at, std::size_t all) : row(at), rows(all - at < kByteRows ? all - at : kByteRows), tiled(kTile) {
+    if (all < kTile) rows = 1;
+    else if (rows < kTile) row = all - kTile, rows = kTile;
+    else tiled = rows = rows / kTile * kTile;
+  }
+};
+
+template <std::size_t Columns, class F>
+EVENBITS_INLINE void for_row_blocks(const ByteProduct& p, std::size_t columns, float* y, F f) {
+  alignas(64) float total[kByteRows * (Columns | 1) * kOctets];
+  const std::size_t row_totals = (columns | 1) * kOctets;  // not a power of 2
+  for (std::size_t next = 0; next < p.w.rows;) {
+    const RowBlock block(next, p.w.rows);
+    for (std::size_t k = 0; k < block.tiled * row_totals; k += kFloats) store(total + k, Vec<float>{});
+    for_strips<kByteRows>(p.w, p.in_place, p.groups, block.row, block.rows,
+                          [&](std::size_t first, std::size_t count, Parameters scale, Parameters zero)
+                              __attribute__((always_inline)) {
+                                if (block.rows == 1) scale.row = zero.row = 0;
+                                const std::uint8_t* codes = p.w.codes + block.row * p.w.row_bytes + first * kOctets * p.w.bits;
+                                f(block, codes, block.rows == 1 ? 0 : p.w.row_bytes, first, count, scale, zero, total);
+                              });
+    for (std::size_t c = 0; c < columns; ++c)
+      sums_of_totals(total + c * kOctets, row_totals, block.rows, p.units.step, y + c * p.stride + block.row);
+    next = block.row + block.rows;
+  }
+}
+
+static void multiply_byte_vector(const ByteProduct& p, const ByteStep* x, float* y) {
+  for_row_blocks<1>(p, 1, y,
+                    [&](const RowBlock& block, const std::uint8_t* codes, std::size_t row_bytes, std::size_t first,
+                        std::size_t count, Parameters scale, Parameters zero, float* total) __attribute__((always_inline)) {
+                      for (std::size_t r = 0; r < block.tiled; r += kTile) {
+                        for_pieces<kTile>(codes + r * row_bytes, row_bytes, p.end, p.w.bits, count,
+                                          [&](const std::uint8_t* c, std::size_t apart, std::size_t i, std::size_t many)
+                                              __attribute__((always_inline)) {
+                                                p.work.one({c, apart, many, x + first + i, 0, p.table, p.units.center,
+                                                            Parameters::after(scale, i), Parameters::after(zero, i),
+                                                            total + r * kOctets, kOctets});
+                                              });
+                        scale.at += kTile * scale.row, zero.at += kTile * zero.row;
+                      }
+                    });
+}
+
+// Up to kManyColumns columns: rows are unpacked some steps at a time, for all of them.
+static void multiply_byte_columns(const ByteProduct& p, const ByteStep* x, std::size_t columns, float* y) {
+  alignas(64) std::uint8_t units[kByteRows * kUnitRow];
+  const std::size_t steps = steps_of(p.w.n);
+  for_row_blocks<kManyColumns>(p, columns, y,
+                               [&](const RowBlock& block, const std::uint8_t* codes, std::size_t row_bytes, std::size_t first,
+                                   std::size_t count, const Parameters& scale, const Parameters& zero, float* total)
+                                   __attribute__((always_inline)) {
+                                     for (std::size_t i = 0; i < count; i += kSteps) {
+                                       const std::size_t some = count - i < kSteps ? count - i : kSteps;
+                                       for (std::size_t r = 0; r < block.tiled; ++r)
+                                         for_pieces<1>(codes + r * row_bytes + i * kOctets * p.w.bits, 0, p.end, p.w.bits, some,
+                                                       [&](const std::uint8_t* c, std::size_t, std::size_t j, std::size_t many) {
+                                                         p.work.decode(c, many, p.table, units + r * kUnitRow + j * kStep);
+                                                       });
+                                       for (std::size_t c = 0; c < columns;) {
+                                         const bool together = c + kByteColumns <= columns;
+                                         ByteStrip strip{units,
+                                                         kUnitRow,
+                                                         some,
+                                                         x + c * steps + first + i,
+                                                         steps,
+                                                         p.table,
+                                                         p.units.center,
+                                                         Parameters::after(scale, i),
+                                                         Parameters::after(zero, i),
+                                                         total + c * kOctets,
+                                                         (columns | 1) * kOctets};
+                                         for (std::size_t r = 0; r < block.tiled; r += kTile) {
+                                           (together ? p.work.four : p.work.last)(strip);
+                                           strip.codes += kTile * kUnitRow, strip.total += kTile * strip.row_totals;
+                                           strip.scale.at += kTile * strip.scale.row, strip.zero.at += kTile * strip.zero.row;
+                                         }
+                                         c += together ? kByteColumns : 1;
+                                       }
+                                     }
+                                   });
 }
 
 void product_i8(const evenbits_packed* packed, const evenbits_units* units, const void* prepared, std::size_t columns, float* y,
@@ -154,30 +275,19 @@ void product_i8(const evenbits_packed* packed, const evenbits_units* units, cons
   const std::size_t steps = steps_of(w.n), groups = w.n ? (w.n + w.group - 1) / w.group : 0;
   const std::uint8_t* end = w.codes + (w.rows - 1) * w.row_bytes + (w.n * w.bits + 7) / 8;
   alignas(64) std::uint8_t table[256];
-  bool direct = true, small = true;
+  bool direct = true;
   for (std::size_t i = 0; i < 256; ++i) {
     const std::size_t code = i & ((std::size_t(1) << w.bits) - 1);
     table[i] = units->unit[code];
-    direct = direct && table[i] == code, small = small && table[i] <= 128;
+    if (i == code) direct = direct && table[i] == code;
   }
-  const auto multiply = bytes_for(w.bits, direct, small, w.zero != nullptr);
-  alignas(64) float total[kByteRows * kManyColumns * kOctets];
+  const ByteProduct p{
+      w, end, table, *units, groups, stride, InPlace(groups, w.group, steps), byte_work(w.bits, direct, w.zero != nullptr)};
   for (std::size_t c = 0; c < columns; c += kManyColumns) {
-    const std::size_t many = columns - c < kManyColumns ? columns - c : kManyColumns;
     const auto* x = static_cast<const ByteStep*>(prepared) + c * steps;
-    for (std::size_t row = 0; row < w.rows; row += kByteRows) {
-      const std::size_t rows = w.rows - row < kByteRows ? w.rows - row : kByteRows;
-      for (std::size_t r = 0; r < rows; ++r)
-        for (std::size_t k = 0; k < many * kOctets; k += kFloats) store(total + r * kManyColumns * kOctets + k, Vec<float>{});
-      for_strips<kByteRows>(
-          w, groups, row, rows, [&](std::size_t first, std::size_t count, const Parameters& scale, const Parameters& zero) {
-            const std::uint8_t* codes = w.codes + row * w.row_bytes + first * kOctets * w.bits;
-            multiply({codes, end, w.row_bytes, rows, count, x + first, many, steps, table, units->center, scale, zero, total});
-          });
-      for (std::size_t r = 0; r < rows; ++r)
-        for (std::size_t k = 0; k < many; ++k)
-          y[(c + k) * stride + row + r] = sum_of_totals(total + (r * kManyColumns + k) * kOctets) * units->step;
-    }
+    const std::size_t many = columns - c < kManyColumns ? columns - c : kManyColumns;
+    if (many == 1) multiply_byte_vector(p, x, y + c * stride);
+    else multiply_byte_columns(p, x, many, y + c * stride);
   }
 }
 

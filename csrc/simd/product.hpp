@@ -15,6 +15,17 @@ EVENBITS_INLINE void unroll(F f) {
   unroll(f, std::make_index_sequence<N>{});
 }
 
+// Computes v here: a compiler would like to finish a sum before it begins the next one, and wait for each addition.
+EVENBITS_INLINE void in_order(Vec<float>& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__x86_64__)
+  asm("" : "+x"(v));
+#else
+  asm("" : "+w"(v));
+#endif
+}
+
 // Octets of a step, and their elements.
 inline constexpr std::size_t kOctets = 16, kStep = 8 * kOctets;
 // Reading the codes of a step may touch so many bytes.
@@ -165,6 +176,10 @@ struct Parameters {
 #else
     (void)count;
 #endif
+    return p;
+  }
+  EVENBITS_INLINE Parameters after(Parameters p, std::size_t steps) {
+    p.at += steps * p.step;
     return p;
   }
   EVENBITS_INLINE Vec<float> get(const Parameters& p, std::size_t row, std::size_t step, std::size_t first_octet) {

@@ -62,6 +62,13 @@ EVENBITS_INLINE CodeBytes code_bytes(const std::uint8_t* p) {
   }
 }
 
+#if !defined(__AVX512VBMI__)
+// One by one, out of line: slow, and large if it were everywhere.
+__attribute__((noinline)) static void look_up_bytes(const std::uint8_t* table, std::uint8_t* bytes) {
+  for (std::size_t i = 0; i < kBytes; ++i) bytes[i] = table[bytes[i]];
+}
+#endif
+
 // What codes of B bits stand for: themselves, or entries of a table of 256 in which they repeat.
 template <unsigned B, bool Direct>
 EVENBITS_INLINE Bytes units_of(const std::uint8_t* table, Bytes code) {
@@ -92,13 +99,19 @@ EVENBITS_INLINE Bytes units_of(const std::uint8_t* table, Bytes code) {
 #endif
   else {
     alignas(64) std::uint8_t bytes[kBytes];
-    store(bytes, code);
-    for (auto& b : bytes) b = table[b & mask];
+    store(bytes, code & mask);
+    look_up_bytes(table, bytes);
     return load(bytes);
   }
 #endif
 }
 
+// Whether sums of products of bytes are as fast whatever the bytes.
+#if defined(__AVX512VNNI__)
+inline constexpr bool kExact = true;
+#else
+inline constexpr bool kExact = false;
+#endif
 // sum + the products of each four bytes u, 0 to 255, or to 128 if Small, with four x, -127 to 127.
 template <bool Small>
 EVENBITS_INLINE Vec<std::int32_t> add_byte_products(Vec<std::int32_t> sum, Bytes u, Bytes x) {
