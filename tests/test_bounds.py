@@ -136,6 +136,10 @@ def test_nearest_codes_keep_their_bounds(law, bits, rng):
     assert (democratic <= limit * (1 + 1e-4) + 1e-6).all()
 
 
+def test_no_number_of_bits_is_too_many_for_a_bound():
+    assert bounds.stochastic_error(5000, 1.0) == bounds.nearest_error(5000, 1.0) == 0
+
+
 @EVERY_LAW
 @pytest.mark.parametrize("bits", [1, 2, 3, 4])
 def test_stochastic_codes_keep_their_bounds(law, bits, rng):

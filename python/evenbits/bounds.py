@@ -141,7 +141,8 @@ def stochastic_error(bits: float, level: float, redundancy: float = 1.0, *, equa
     of the frame's columns (all of 1/redundancy, as in Hadamard frames) 1/redundancy of that: the errors are independent.
     Infinite at 0 bits. Derived here; for x itself, of ``direct_level``, it is d / (2^bits - 1)^2.
     """
-    steps, r = 2 ** (bits_of(bits) / _redundancy(redundancy)) - 1, _redundancy(redundancy)
+    r = _redundancy(redundancy)
+    steps = 2 ** min(bits_of(bits) / r, 1023) - 1
     if steps == 0:
         return math.inf
     return (_level(level) / steps) ** 2 / (r if equal_norms else 1)
