@@ -245,3 +245,13 @@ def test_a_frame_takes_vectors_to_its_support_and_back(rng):
     back = np.empty_like(x)
     _core.gather(wide, frame.support, back, 16, 2)
     np.testing.assert_array_equal(back, x)
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-30, 1e30, 3e38])
+@pytest.mark.parametrize("solver", ["kashin", "exact"])
+def test_vectors_of_any_size_come_back(size, solver, rng):
+    x = rng.standard_normal((3, 50))
+    x = (x / np.abs(x).max() * size).astype(np.float32)
+    a = evenbits.democratic_embedding(x, redundancy=1.5, seed=3, solver=solver)
+    back = evenbits.democratic_inverse(a, length=50, seed=3)
+    np.testing.assert_allclose(back / size, x / size, atol=1e-6)

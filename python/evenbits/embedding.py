@@ -161,7 +161,12 @@ def democratic_inverse(a: ArrayLike, *, length: int, seed: int, stream: int = 0,
         raise ValueError("a has no axis; pass an array of one dimension or more")
     n = values.shape[-1]
     frame = Frame(integer(length, "length", 1, max(n, 1)), n, seed_of(seed), stream)
-    return frame.synthesise(values, workers_of(workers))
+    exponent = peak_exponent(np.abs(values).max(axis=-1, keepdims=True, initial=0))  # as in ``democratic_embedding``
+    if exponent is None:
+        return frame.synthesise(values, workers_of(workers))
+    with np.errstate(over="ignore"):
+        x: Array = np.ldexp(frame.synthesise(np.ldexp(values, -exponent), workers_of(workers)), exponent)
+    return x
 
 
 def level(a: ArrayLike, x: ArrayLike) -> Array:
