@@ -23,6 +23,7 @@ from test_build import compiler as any_compiler
 import evenbits
 from evenbits import _build, _core
 from evenbits.reference.embedding import democratic, kashin
+from evenbits.reference.products import product
 from evenbits.reference.reductions import dot
 
 FIRST = ROOT / "tests/golden/v1-evenbits.h"
@@ -109,6 +110,8 @@ def results():
     }
     codes = evenbits.round_stochastic(x, **parameters, seed=8, first=1)
     signs = np.where(np.arange(256) % 3, 1, -1).astype(np.float32)
+    levels = np.array([-4, -3, -2, -1, 0, 1, 2, 4], np.float32)
+    of_halves = {name: parameters[name].ravel()[:6].reshape(3, 2) for name in ("scale", "zero")}
     return {
         "words": words,
         "hadamard": y,
@@ -119,6 +122,7 @@ def results():
         "kashin": kashin(x, np.ones((1, 1), np.int8), signs, 4, 0.75, 0.5, True),
         "democratic": democratic(x, np.ones((1, 1), np.int8), signs, 4),
         "packed": evenbits.pack(codes, 3),
+        "product": product(x[:2], levels[codes], of_halves["scale"], 128, of_halves["zero"]),
     }
 
 

@@ -10,13 +10,26 @@ inline constexpr std::size_t kDecodedRows = 8, kDecodedSteps = 4;  // whose leve
 // From row to row, in floats: not powers of 2, whose multiples compete for a place in the cache.
 inline constexpr std::size_t kLevelRow = kDecodedSteps * kStep + kOctets, kTotalRow = (kManyColumns + 1) * kOctets;
 
-// Element s of octet o at place 16 s + o of its step: what a code's position in its octet picks is contiguous.
+// Element s of octet o at place 16 s + o: what a code's position in its octet picks is contiguous. Three times, what stands at
+// even places goes before what stands at odd ones.
+EVENBITS_INLINE void order_step(const float* x, float* out) {
+  constexpr std::size_t registers = kStep / kFloats;
+  Vec<float> v[registers], u[registers];
+  const auto part = [](const Vec<float>* from, Vec<float>* to) __attribute__((always_inline)) {
+    unroll<registers / 2>([&](auto r) __attribute__((always_inline)) {
+      to[r] = evens<float>(from[2 * r], from[2 * r + 1]), to[r + registers / 2] = odds<float>(from[2 * r], from[2 * r + 1]);
+    });
+  };
+  for (std::size_t r = 0; r < registers; ++r) v[r] = load(x + r * kFloats);
+  part(v, u), part(u, v), part(v, u);
+  for (std::size_t r = 0; r < registers; ++r) store(out + r * kFloats, u[r]);
+}
 void prepare_f32(const float* x, std::size_t columns, std::size_t n, float* prepared) {
   for (; columns; --columns, x += n)
     for (std::size_t i = 0; i < n; i += kStep, prepared += kStep) {
-      const std::size_t count = n - i < kStep ? n - i : kStep;
-      if (count < kStep) std::memset(prepared, 0, kStep * sizeof(float));
-      for (std::size_t j = 0; j < count; ++j) prepared[j % 8 * kOctets + j / 8] = x[i + j];
+      alignas(64) float step[kStep] = {};
+      std::memcpy(step, x + i, (n - i < kStep ? n - i : kStep) * sizeof(float));
+      order_step(step, prepared);
     }
 }
 
@@ -102,12 +115,12 @@ EVENBITS_INLINE void multiply_tile(const float* levels, const float* scale, cons
 // Numbers instead of codes: their own levels, with zeros behind the row's end.
 static void order_steps(const std::uint8_t* numbers, const std::uint8_t* end, std::size_t steps, const float* zero,
                         float* levels) {
-  for (std::size_t i = 0; i < steps * kStep; i += 8, numbers += 8 * sizeof(float)) {
-    float octet[8] = {};
+  for (; steps; --steps, numbers += kStep * sizeof(float), levels += kStep, zero += kOctets) {
+    alignas(64) float step[kStep] = {};
     const std::size_t left = numbers < end ? std::size_t(end - numbers) : 0;
-    std::memcpy(octet, numbers, left < sizeof octet ? left : sizeof octet);
-    float* out = levels + i / kStep * kStep + i % kStep / 8;
-    for (std::size_t s = 0; s < 8; ++s) out[s * kOctets] = octet[s] - zero[i / 8];
+    std::memcpy(step, numbers, left < sizeof step ? left : sizeof step);
+    order_step(step, levels);
+    for (std::size_t i = 0; i < kStep; ++i) levels[i] -= zero[i % kOctets];
   }
 }
 

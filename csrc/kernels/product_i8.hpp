@@ -2,7 +2,7 @@
 // octet's products are integers below 2^19: exact in any order, and as floats.
 #pragma once
 
-#include "octets.hpp"
+#include "product.hpp"
 #include "simd/product_i8.hpp"
 
 namespace evenbits::EVENBITS_ISA {
@@ -13,30 +13,39 @@ struct ByteStep {
   float scale[kOctets], sum[kOctets];
 };
 
+// As many octets of a column as a register has lanes; element s of octet o is x[s * kOctets + o].
+EVENBITS_INLINE void round_octets(const float* x, bool wide, std::size_t o, ByteStep* out) {
+  Vec<float> most{}, v[8];
+  for (std::size_t s = 0; s < 8; ++s) {
+    v[s] = load(x + s * kOctets + o);
+    most = greatest(greatest(v[s], -v[s]), most);
+  }
+  const auto counts = most >= 0x1p-100f;
+  const auto inverse = counts ? 127.0f / most : Vec<float>{};
+  Vec<std::int32_t> sum{}, word[2] = {};
+  for (std::size_t s = 0; s < 8; ++s) {
+    const auto q = __builtin_convertvector((v[s] * inverse + 0x1.8p23f) - 0x1.8p23f, Vec<std::int32_t>);  // ties to even
+    sum += q;
+    if (wide) word[s / 4] |= (q & 0xff) << (s % 4 * 8);
+    else word[s % 2] |= (q & 0xff) << (s / 2 * 8);
+  }
+  store(out->scale + o, counts ? most / 127.0f : Vec<float>{});
+  store(out->sum + o, __builtin_convertvector(sum, Vec<float>));
+  for (std::size_t k = 0; k < 2; ++k)
+    if (wide) {
+      alignas(64) std::int32_t words[kFloats];
+      store(words, word[k]);
+      for (std::size_t j = 0; j < kFloats; ++j) std::memcpy(out->x + 8 * (o + j) + 4 * k, words + j, 4);
+    } else std::memcpy(out->x + k * (kStep / 2) + 4 * o, &word[k], kBytes);
+}
+
 void prepare_i8(const float* x, std::size_t columns, std::size_t n, std::uint32_t bits, void* prepared) {
   auto* out = static_cast<ByteStep*>(prepared);
   for (; columns; --columns, x += n)
     for (std::size_t i = 0; i < n; i += kStep, ++out) {
-      *out = {};
-      for (std::size_t o = 0; o < kOctets && i + 8 * o < n; ++o) {
-        const float* v = x + i + 8 * o;
-        const std::size_t count = n - i - 8 * o < 8 ? n - i - 8 * o : 8;
-        float most = 0;
-        for (std::size_t j = 0; j < count; ++j) {
-          const float size = v[j] < 0 ? -v[j] : v[j];
-          most = size > most ? size : most;
-        }
-        if (!(most >= 0x1p-100f)) continue;
-        const float inverse = 127 / most;
-        std::int32_t sum = 0;
-        for (std::size_t j = 0; j < count; ++j) {
-          const float rounded = v[j] * inverse + 0x1.8p23f;  // to the nearest integer, ties to even
-          const std::int32_t q = std::int32_t(rounded - 0x1.8p23f);
-          out->x[bits <= 4 ? j % 2 * (kStep / 2) + 4 * o + j / 2 : 8 * o + j] = std::int8_t(q);
-          sum += q;
-        }
-        out->scale[o] = most / 127, out->sum[o] = float(sum);
-      }
+      alignas(64) float octets[kStep];
+      prepare_f32(x + i, 1, n - i < kStep ? n - i : kStep, octets);
+      for (std::size_t o = 0; o < kOctets; o += kFloats) round_octets(octets, bits > 4, o, out);
     }
 }
 

@@ -24,6 +24,8 @@ static int compute(const evenbits_api* api) {
   const evenbits_hadamard h = {n, 1, NULL};
   const evenbits_stream input = {7, 3, 5}, rounding = {8, 0, 1};
   const float scale[rows * groups] = {3.5f, 7, 14, 1, 2, 3, 4, 5, 6}, zero[rows * groups] = {3.5f, 0, -7, 1, 2, 3, 0, 1, 2};
+  const float levels[1 << bits] = {-4, -3, -2, -1, 0, 1, 2, 4};
+  const evenbits_packed weights = {rows, n, packed, row_bytes, bits, levels, scale, zero, n / 2};
   double sums[rows * groups];
 
   api->random_words(input, count, words);
@@ -49,6 +51,9 @@ static int compute(const evenbits_api* api) {
 
   api->pack_u8(codes, rows, n, bits, packed, row_bytes);
   print(api, "packed", packed, sizeof packed);
+  api->prepare_f32(x, 2, n, scratch);
+  api->product_f32(&weights, scratch, 2, y, rows);
+  print(api, "product", y, 2 * rows * sizeof *y);
   api->unpack_u8(packed, rows, n, bits, row_bytes, unpacked);
   return memcmp(codes, unpacked, sizeof codes) != 0;
 }
