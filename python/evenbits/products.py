@@ -89,7 +89,7 @@ class Linear:
         if whole:
             require_finite(a)
         columns = self._columns(a.reshape(-1, spec.d), workers)
-        if whole and not np.isfinite(columns).all():
+        if whole and spec.embedding is not None and not np.isfinite(columns).all():
             raise ValueError("x is too large: its rotation is beyond float32; scale it down")
         narrow = dtype != np.float32
         result = np.empty((len(columns), spec.rows), np.float32) if narrow else y.reshape(len(columns), spec.rows)
