@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "base.hpp"
+#include "scratch.hpp"
 
 namespace evenbits {
 
@@ -53,10 +54,10 @@ static void embed(const py::array& x, const py::array& support, py::array& out, 
   require_size(x, rows * d, "x");
   const evenbits_hadamard h = matrix_of(n, base);
   const std::size_t count = thread_count(rows, n * transforms, workers);
-  std::vector<float> scratch(3 * n * count);
+  Scratch scratch(3 * n, count);
   py::gil_scoped_release unlocked;
   parallel_spans(rows, count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
-    float* wide = scratch.data() + 3 * n * thread;  // zero off the support, whatever the row
+    float* wide = scratch.of(thread);  // zero off the support, whatever the row
     for (std::size_t row = begin; row < end; ++row) {
       for (std::size_t i = 0; i < d; ++i) wide[s[i]] = in[row * d + i];
       kernel(wide, a + row * n, &h, f, wide + n);

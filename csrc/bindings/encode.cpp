@@ -1,4 +1,5 @@
 #include "base.hpp"
+#include "scratch.hpp"
 
 namespace evenbits {
 
@@ -27,18 +28,6 @@ static std::size_t row_bytes_of(const py::array& packed, std::size_t rows, const
   return bytes;
 }
 
-// Memory of n floats that begins with a cache line.
-class Scratch {
-  std::vector<float> memory_;
-
- public:
-  explicit Scratch(std::size_t n) : memory_(n + 15) {}
-  float* data() {
-    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
-    return memory_.data() + (-address % 64) / sizeof(float);
-  }
-};
-
 static std::size_t encode_rotated(const py::array& x, const py::array& base, const py::array& signs, float scale,
                                   const py::array& levels, const py::array& thresholds, std::uint32_t bits, int fit,
                                   py::array packed, py::array scales) {
@@ -53,7 +42,7 @@ static std::size_t encode_rotated(const py::array& x, const py::array& base, con
   py::gil_scoped_release unlocked;
   const DefaultFloatState state;
   Scratch scratch(r.h.n);
-  return kernel(in, rows, &r, fit, out, row_bytes, s, scratch.data());
+  return kernel(in, rows, &r, fit, out, row_bytes, s, scratch.of(0));
 }
 
 static std::size_t decode_rotated(const py::array& packed, const py::array& scales, const py::array& base, const py::array& signs,
@@ -68,7 +57,7 @@ static std::size_t decode_rotated(const py::array& packed, const py::array& scal
   py::gil_scoped_release unlocked;
   const DefaultFloatState state;
   Scratch scratch(r.h.n);
-  return kernel(in, row_bytes, s, rows, &r, out, scratch.data());
+  return kernel(in, row_bytes, s, rows, &r, out, scratch.of(0));
 }
 
 void bind_encode(py::module_& m) {

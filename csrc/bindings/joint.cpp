@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base.hpp"
+#include "scratch.hpp"
 
 namespace evenbits {
 
@@ -18,11 +19,10 @@ static void sign_frame(const py::array& x, py::array out, const py::array& base,
   const evenbits_hadamard h = matrix_of(n, base);
   const auto kernel = active().sign_frame_f32;
   const std::size_t count = thread_count(rows, n * (2 * std::size_t(iterations) + 1), workers);
-  std::vector<float> scratch(4 * n * count);
+  Scratch scratch(4 * n, count);
   py::gil_scoped_release unlocked;
   parallel_spans(rows, count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
-    kernel(in + begin * n, a + begin * n, end - begin, &h, f, most, iterations, level, momentum, concavity,
-           scratch.data() + 4 * n * thread);
+    kernel(in + begin * n, a + begin * n, end - begin, &h, f, most, iterations, level, momentum, concavity, scratch.of(thread));
   });
 }
 
@@ -38,11 +38,11 @@ static void kashin_split(const py::array& x, py::array u, py::array v, const py:
   const evenbits_hadamard h = matrix_of(n, base);
   const auto kernel = active().kashin_split_f32;
   const std::size_t count = thread_count(rows, 64 * n, workers);
-  std::vector<float> scratch(3 * n * count);
+  Scratch scratch(3 * n, count);
   py::gil_scoped_release unlocked;
   parallel_spans(rows, count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
     kernel(in + begin * n, first + begin * n, second + begin * n, end - begin, &h, f, greedy, most, tolerance, left + begin,
-           scratch.data() + 3 * n * thread);
+           scratch.of(thread));
   });
 }
 
@@ -63,11 +63,11 @@ static void kashin_joint(const py::array& x, py::array codes, const py::array& b
   const evenbits_hadamard h = matrix_of(n, base);
   const auto kernel = active().kashin_joint_f32;
   const std::size_t count = thread_count(rows, n * (4 * std::size_t(iterations) + 1), workers);
-  std::vector<float> scratch(8 * n * count);
+  Scratch scratch(8 * n, count);
   py::gil_scoped_release unlocked;
   parallel_spans(rows, count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
     kernel(in + begin * n, out + begin * n, end - begin, &h, f, split, alphabets, iterations, momentum, concavity,
-           scratch.data() + 8 * n * thread);
+           scratch.of(thread));
   });
 }
 

@@ -1,9 +1,9 @@
 #include <cstdint>
 #include <type_traits>
-#include <vector>
 
 #include "base.hpp"
 #include "long_rows.hpp"
+#include "scratch.hpp"
 
 namespace evenbits {
 
@@ -51,12 +51,10 @@ static void hadamard(const py::array& x, py::array out, const py::array& base, c
 template <class Kernel>
 static void half_rows(std::size_t rows, std::size_t n, std::size_t workers, Kernel kernel) {
   const std::size_t count = thread_count(rows, n, workers);
-  const std::size_t room = (n + 15) / 16 * 16;  // cache lines, so that no register lies across two
-  std::vector<float> memory(room * count + 15);
-  float* const scratch = memory.data() + -reinterpret_cast<std::uintptr_t>(memory.data()) % 64 / sizeof(float);
+  Scratch scratch(n, count);
   py::gil_scoped_release unlocked;
   parallel_spans(rows, count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
-    kernel(begin * n, end - begin, scratch + room * thread);
+    kernel(begin * n, end - begin, scratch.of(thread));
   });
 }
 

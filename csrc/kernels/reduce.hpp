@@ -81,10 +81,7 @@ EVENBITS_INLINE std::size_t first_nonfinite(const T* x, std::size_t n) {
   for (; i + 4 * kLanes<T> <= n; i += 4 * kLanes<T>) {
     const auto a = load(x + i), b = load(x + i + kLanes<T>), c = load(x + i + 2 * kLanes<T>), d = load(x + i + 3 * kLanes<T>);
     const auto zero = ((a - a) + (b - b)) + ((c - c) + (d - d));
-    const auto bad = zero != zero;
-    Int<T> any = 0;
-    for (std::size_t l = 0; l < kLanes<T>; ++l) any |= bad[l];
-    if (any) break;
+    if (bits_at_least_zero((Vec<float>)zero) != (1u << kLanes<float>)-1) break;
   }
   for (; i < n; ++i)
     if (!(x[i] - x[i] == 0)) return i;

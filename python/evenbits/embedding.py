@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +25,22 @@ SUPPORT = 1 << 63
 
 ITERATIONS = {"kashin": 16, "exact": 100}
 """The solvers, and how many iterations each makes if it is not told."""
+
+
+SHORT = 65_536
+"""Columns of the frames of which the last eight are kept: to draw one costs as much as to embed some vectors."""
+
+
+def _draw(d: int, n: int, seed: int, stream: int) -> tuple[Array, Array]:
+    """The support of a frame and its signs."""
+    support = random_subset(seed, stream + SUPPORT, n, d)
+    signs = np.zeros(n, np.float32)
+    signs[support] = random_signs(seed, stream, n)[support]
+    support.flags.writeable = signs.flags.writeable = False
+    return support, signs
+
+
+_recent = lru_cache(maxsize=8)(_draw)
 
 
 @dataclass(frozen=True)
@@ -49,16 +65,18 @@ class Frame:
         return cls(d, hadamard_length(math.ceil(redundancy * d - 1e-9)), seed, stream)
 
     @cached_property
+    def _drawn(self) -> tuple[Array, Array]:
+        return (_recent if self.n <= SHORT else _draw)(self.d, self.n, self.seed, self.stream)
+
+    @property
     def support(self) -> Array:
         """The coordinates, ascending, that hold the vector."""
-        return random_subset(self.seed, self.stream + SUPPORT, self.n, self.d)
+        return self._drawn[0]
 
-    @cached_property
+    @property
     def signs(self) -> Array:
         """+1 and -1 on the support, 0 off it."""
-        signs = np.zeros(self.n, np.float32)
-        signs[self.support] = random_signs(self.seed, self.stream, self.n)[self.support]
-        return signs
+        return self._drawn[1]
 
     @property
     def base(self) -> Array:
