@@ -11,7 +11,7 @@ if not torch.distributed.is_available() or not torch.distributed.is_gloo_availab
     pytest.skip("torch has no gloo here", allow_module_level=True)
 
 SCRIPT = """
-import hashlib, json, sys, warnings
+import hashlib, json, os, sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np, torch
 import torch.distributed as dist
@@ -61,8 +61,10 @@ result = {
     "bfloat16": train(20, dtype=torch.bfloat16, bits=4),
     "poisoned": train(20, bits=4, poison=7),
 }
-print(json.dumps(result))
+print(json.dumps(result), flush=True)
+dist.barrier()
 dist.destroy_process_group()
+os._exit(0)  # threads of the group that still wait for the interpreter would end the process as it shuts down
 """
 
 

@@ -24,8 +24,8 @@ class Kashin(Quantizer):
     Kashin decomposition of the papers, and then clustered. Default: with separate clusters.
     clusters: "separate" (default; levels of u times levels of v) or "joint" (any 2^bits pairs), one codebook for the tensor,
     in units of the rows' root mean square.
-    second: levels of v with separate clusters: 2 (default with refine), or the greatest divisor of the level count up to its
-    square root (default without: 2 + 2 bits at 4). Level counts that it does not divide have levels of u alone.
+    second: levels of v with separate clusters: 2 (default with refine), or up to the square root of the level
+    count, as many as leave the fewest pairs out (default without: 2 + 2 bits at 4; odd numbers of levels serve it badly).
     schedule, without refine: "alternating" (default: u, u, v, v) or "greedy" (whichever step is longer: rows then begin with
     either factor, which one codebook for all of them serves badly; with one row there is no difference).
     rotate: a random rotation comes first (default), so that every law has the error of a Gaussian; without it rows must have a
@@ -98,10 +98,9 @@ class Kashin(Quantizer):
         """How many levels u and v have where codes have ``count`` values."""
         if self.clusters == "joint":  # where k-means starts
             return count // math.isqrt(count), math.isqrt(count)
-        second = self.second or (2 if self.refine else max(m for m in range(1, count) if count % m == 0 and m * m <= count))
+        second = self.second or (2 if self.refine else max(range(1, math.isqrt(count) + 1), key=lambda m: (count // m * m, m)))
         first = count // second
-        wasteful = count % second and not self.refine
-        return (count, 1) if first < 2 or wasteful else (first, second)
+        return (count, 1) if first < 2 else (first, second)
 
     def peaks(self, pair: tuple[int, int]) -> tuple[float, float]:
         """The ranges of levels that ``refine`` works with, in root mean squares. Chosen on Gaussian rows of 4096."""
