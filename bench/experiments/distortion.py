@@ -4,8 +4,8 @@
 
 Laws: Gaussian, Gaussian cubed, Student's t with 2 degrees of freedom, 1 % sparse Gaussian. ``bits`` counts index bits a
 value; on top come a float32 scale a vector (32 / 4096 = 0.008 bits a value), for k-means and kashin a codebook of 2^B floats
-or a few more, and the spec, once an array. The limit is Shannon's for a Gaussian, 2^(-2 B): what any code of Gaussian vectors can reach at
-best, and what a rotated vector of any law can hope for.
+or a few more, and the spec, once an array. The limit is Shannon's for a Gaussian, 2^(-2 B): what any code of Gaussian vectors
+can reach at best, and what a rotated vector of any law can hope for.
 """
 
 from __future__ import annotations

@@ -217,14 +217,14 @@ typedef struct evenbits_api {
                      int inverse);
   void (*rotate_f64)(const double* x, double* y, size_t rows, const evenbits_hadamard* h, const double* factors, size_t rounds,
                      int inverse);
-  void (*rotate_f16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* factors,
-                     size_t rounds, int inverse, float* scratch);
+  void (*rotate_f16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* factors, size_t rounds,
+                     int inverse, float* scratch);
   void (*rotate_bf16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* factors,
                       size_t rounds, int inverse, float* scratch);
 
-  /* Coefficients a = s c of each row x in the frame of kashin_f32, all but few of the c at -1 or 1, so that x is near s F sign(c).
-   * s is level |x|. From c = 0, with t = x / s: w = c + momentum (c - the c before), c = w (1 + concavity k / iterations) +
-   * F^T (t - F w), clamped to +-box, for k = 0 to iterations - 1. a may be x. scratch: 4 n floats. */
+  /* Coefficients a = s c of each row x in the frame of kashin_f32, all but few of the c at -1 or 1, so that x is near s F
+   * sign(c). s is level |x|. From c = 0, with t = x / s: w = c + momentum (c - the c before), c = w (1 + concavity k /
+   * iterations) + F^T (t - F w), clamped to +-box, for k = 0 to iterations - 1. a may be x. scratch: 4 n floats. */
   void (*sign_frame_f32)(const float* x, float* a, size_t rows, const evenbits_hadamard* h, const float* signs, const float* box,
                          uint32_t iterations, double level, float momentum, double concavity, float* scratch);
 
