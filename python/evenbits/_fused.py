@@ -12,11 +12,9 @@ from evenbits import _core
 from evenbits._arrays import Array
 from evenbits.codebooks import thresholds
 from evenbits.matrices import base_matrix, base_order
-from evenbits.random import random_signs
+from evenbits.random import recent_signs
 from evenbits.spec import PAIRS, Spec, levels_of
 
-SHORT = 4096
-"""Signs of up to so many coordinates are kept for the next call."""
 FITS = {"range": 0, "least_squares": 1, "unbiased": 2}
 
 
@@ -33,18 +31,6 @@ def _thresholds(grid: str, count: int) -> NDArray[np.float32]:
     return thresholds(levels_of(grid, count, count))
 
 
-@lru_cache
-def _short_signs(seed: int, stream: int, n: int) -> Array:
-    signs = random_signs(seed, stream, n)
-    signs.flags.writeable = False
-    return signs
-
-
-def _signs(seed: int, stream: int, n: int) -> Array:
-    """Signs, which for single short vectors cost more to draw than all the rest."""
-    return (_short_signs if n <= SHORT else random_signs)(seed, stream, n)
-
-
 class Rotated:
     """Coding of rows to whose spec this ``applies``; ``levels`` are what the codes mean."""
 
@@ -52,7 +38,7 @@ class Rotated:
         n, self.spec, self.bits = spec.length, spec, spec.codes.bits
         table = np.zeros(256, np.float32)
         table[: levels.size] = levels
-        self.rotation = base_matrix(base_order(n) or 1), _signs(spec.seed, spec.stream, n), 1 / math.sqrt(n), table
+        self.rotation = base_matrix(base_order(n) or 1), recent_signs(spec.seed, spec.stream, n), 1 / math.sqrt(n), table
 
     def encode(self, x: Array, fit: str, codes: Array, scales: Array) -> int:
         """Fill codes and scales of float32 rows; returns how many came before one of extraordinary size, or not finite.

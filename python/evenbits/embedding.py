@@ -18,17 +18,13 @@ from numpy.typing import ArrayLike
 from evenbits import _core
 from evenbits._arrays import Array, as_floats, integer, peak_exponent, real, require_finite, seed_of, workers_of
 from evenbits.matrices import base_matrix, base_order, hadamard_length
-from evenbits.random import random_signs, random_subset
+from evenbits.random import SHORT, random_signs, random_subset
 
 SUPPORT = 1 << 63
 """Added to a stream's number to draw the support of a frame, so that it is independent of the signs."""
 
 ITERATIONS = {"kashin": 16, "exact": 100}
 """The solvers, and how many iterations each makes if it is not told."""
-
-
-SHORT = 65_536
-"""Columns of the frames of which the last eight are kept: to draw one costs as much as to embed some vectors."""
 
 
 def _draw(d: int, n: int, seed: int, stream: int) -> tuple[Array, Array]:
@@ -40,7 +36,7 @@ def _draw(d: int, n: int, seed: int, stream: int) -> tuple[Array, Array]:
     return support, signs
 
 
-_recent = lru_cache(maxsize=8)(_draw)
+_recent = lru_cache(maxsize=8)(_draw)  # to draw a frame costs as much as to embed some vectors
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from evenbits import _core
 from evenbits._arrays import Array
 from evenbits.embedding import Frame
 from evenbits.matrices import base_matrix, base_order
-from evenbits.random import random_signs
+from evenbits.random import recent_signs
 
 LEVEL = 1.3
 """Size of the signs of a long frame, in |x| / sqrt(n); as redundancy grows no vector has a level below sqrt(pi / 2) = 1.253."""
@@ -52,9 +51,9 @@ class Involution:
     seed: int
     stream: int
 
-    @cached_property
+    @property
     def signs(self) -> Array:
-        return random_signs(self.seed, self.stream + SECOND, self.n)
+        return recent_signs(self.seed, self.stream + SECOND, self.n)
 
     @property
     def base(self) -> Array:

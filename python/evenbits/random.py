@@ -6,6 +6,7 @@ counter (64-bit block, 64-bit stream). Two streams, or two stretches of one, can
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ def _words(seed: Any, stream: Any, count: int, first: int = 0) -> NDArray[np.uin
     words = np.empty(count, np.uint32)
     _core.random_words(seed_of(seed), seed_of(stream, "stream"), first, words)
     return words
+
+
+SHORT = 1 << 16
+"""Numbers of which up to so many, drawn from a stream, are worth keeping for the next call: 4 MB of signs at most."""
 
 
 def random_bits(
@@ -59,8 +64,21 @@ def random_signs(
     if kind.kind not in "ifc" and kind.name != "bfloat16":
         raise TypeError(f"dtype is {kind}, which has no -1; take a signed or a floating type")
     bits = random_bits(seed, stream, count, first=first)
-    signs: NDArray[Any] = np.array([1, -1]).astype(kind)[bits >> 15]
+    plus, minus = np.array([1, -1]).astype(kind)
+    signs: NDArray[Any] = np.where(bits.view(np.int16) < 0, minus, plus).astype(kind, copy=False)  # which may be swapped
     return signs
+
+
+@lru_cache(maxsize=16)
+def _kept(seed: int, stream: int, count: int) -> NDArray[np.float32]:
+    signs = random_signs(seed, stream, count)
+    signs.flags.writeable = False
+    return signs
+
+
+def recent_signs(seed: int, stream: int, count: int) -> NDArray[np.float32]:
+    """``random_signs`` to read only: for single short vectors they cost more to draw than all the rest, so some are kept."""
+    return (_kept if count <= SHORT else random_signs)(seed, stream, count)
 
 
 def uniform(seed: int, stream: int, count: int, *, first: int = 0) -> NDArray[np.float32]:

@@ -26,10 +26,8 @@ from evenbits._arrays import (
     workers_of,
 )
 from evenbits.matrices import base_matrix, base_order, hadamard_length, unknown_length
-from evenbits.random import random_bits
+from evenbits.random import SHORT, random_signs
 
-KEPT = 1 << 16
-"""Signs that are worth keeping for the next call."""
 BITS = np.dtype(np.uint16)
 LIMITS32, LIMITS64 = ((-float(np.finfo(t).max), float(np.finfo(t).max)) for t in (np.float32, np.float64))
 
@@ -148,9 +146,8 @@ def _floats(a: Array, name: str = "x") -> Array:
 
 def _signs(seed: int, stream: int, n: int, rounds: int, dtype: np.dtype[Any]) -> Array:
     """The factors of the rounds: random signs / sqrt(n)."""
-    size = dtype.type(1 / math.sqrt(n))
-    bits = random_bits(seed, stream, n * rounds)
-    factors: Array = np.where(bits.view(np.int16) < 0, -size, size)  # the highest bit is the sign's, as in random_signs
+    factors = random_signs(seed, stream, n * rounds, dtype=dtype)
+    factors *= dtype.type(1 / math.sqrt(n))
     factors.flags.writeable = False
     return factors
 
@@ -173,7 +170,7 @@ def _rotate(
     base = base_matrix(base_order(n) or 1)
     out = output(out, a.shape, dtype)
     _apart(a, out)
-    draw = _recent_signs if n * rounds <= KEPT else _signs
+    draw = _recent_signs if n * rounds <= SHORT else _signs
     signs = draw(seed, stream, n, rounds, FLOAT64 if dtype == FLOAT64 else FLOAT32)
     if dtype.itemsize == 2:
         _core.rotate_half(a.view(BITS), out.view(BITS), base, signs, inverse, is_bfloat16(dtype), workers)
