@@ -1,18 +1,9 @@
 #include <algorithm>
-#include <memory>
-#include <new>
 
 #include "arrays.hpp"
+#include "scratch.hpp"
 
 namespace evenbits {
-
-// Memory that begins with a cache line, as the kernels like it.
-struct AlignedDelete {
-  void operator()(float* p) const { ::operator delete[](p, std::align_val_t(64)); }
-};
-static std::unique_ptr<float[], AlignedDelete> aligned(std::size_t n) {
-  return std::unique_ptr<float[], AlignedDelete>(static_cast<float*>(::operator new[](n * sizeof(float), std::align_val_t(64))));
-}
 
 // The matrix that the arrays make, checked: `rows` of n codes each.
 static evenbits_packed packed_of(const py::array& codes, std::size_t rows, std::size_t n, std::uint32_t bits,
@@ -69,14 +60,15 @@ static void for_columns(const evenbits_packed& w, const Target& t, std::size_t f
   if (w.rows == 0 || t.columns == 0) return;
   constexpr std::size_t block = 64;
   py::gil_scoped_release unlocked;
-  const auto prepared = aligned(std::min(t.columns, block) * floats);
+  Scratch scratch(std::min(t.columns, block) * floats);
+  float* prepared = scratch.of(0);
   const DefaultFloatState state;
   for (std::size_t c = 0; c < t.columns; c += block) {
     const std::size_t count = std::min(block, t.columns - c);
-    prepare(t.x + c * w.n, count, prepared.get());
+    prepare(t.x + c * w.n, count, prepared);
     parallel_rows(w.rows, w.n * count, workers, [&](std::size_t begin, std::size_t end) {
       const evenbits_packed part = rows_between(w, begin, end);
-      multiply(part, prepared.get(), count, t.y + c * t.stride + begin);
+      multiply(part, prepared, count, t.y + c * t.stride + begin);
     });
   }
 }
