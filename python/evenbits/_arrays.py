@@ -55,12 +55,25 @@ def _exchanged(x: Any, name: str) -> Array:
         raise TypeError(f"{name} can't be read as an array: {error}") from None
 
 
+def bfloat16_bits(x: Array) -> Array:
+    """The bfloat16 nearest to each float32 of x, ties to even, as its bits."""
+    bits = np.asarray(x, np.float32, order="C").view(np.uint32)
+    nearest: Array = (bits + 0x7FFF + (bits >> 16 & 1) >> 16).astype(np.uint16)
+    return nearest
+
+
+def widened(bits: Array) -> Array:
+    """The bits of bfloat16 as float32."""
+    wide: Array = (bits.astype(np.uint32) << 16).view(np.float32)
+    return wide
+
+
 def from_bfloat16_bits(bits: Array) -> Array:
     """bfloat16 as the type of ml_dtypes, in place, or as float32 where ml_dtypes is missing."""
     try:
         import ml_dtypes
     except ModuleNotFoundError:
-        return (bits.astype(np.uint32) << 16).view(np.float32)
+        return widened(bits)
     return bits.view(ml_dtypes.bfloat16)
 
 

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from evenbits._arrays import Array, bfloat16_bits
 from evenbits.encoded import EncodedError
 
-Array = NDArray[Any]
 Path = str | os.PathLike[str]
 
 _NUMPY = {
@@ -109,9 +109,7 @@ def float_tensor(dtype: str, shape: tuple[int, ...], values: Callable[[], Array]
         x = values()
         if code != "BF16":
             return tensor_of(x.astype(_NUMPY[code], copy=False)).read()
-        bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-        nearest = bits + np.uint32(0x7FFF) + (bits >> 16 & np.uint32(1)) >> np.uint32(16)  # ties to even
-        return tensor_of(nearest.astype(np.uint16)).read()
+        return tensor_of(bfloat16_bits(x)).read()
 
     return Tensor(code, shape, size, read)
 

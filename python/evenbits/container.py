@@ -20,9 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from evenbits._arrays import as_array
+from evenbits._arrays import Array, as_array
 from evenbits._tensorfile import (
-    Array,
     Path,
     Tensor,
     checksum,

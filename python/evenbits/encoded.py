@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenbits import _fused
-from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, peak_exponent, workers_of
+from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, peak_exponent, widened, workers_of
 from evenbits._chunks import CHUNK, for_row_chunks
 from evenbits.codebooks import dequantize
 from evenbits.embedding import Frame
@@ -105,7 +105,7 @@ def validate(encoded: Encoded) -> None:
 
 def stored_scales(plane: Array, dtype: str) -> Array:
     """A plane of scales as floats: bfloat16 is kept as its bits."""
-    return (plane.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else plane
+    return widened(plane) if dtype == "bfloat16" else plane
 
 
 def decode(encoded: Encoded, *, workers: int = 1) -> Array:

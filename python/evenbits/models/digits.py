@@ -9,7 +9,8 @@ from importlib.resources import as_file, files
 
 import numpy as np
 
-from evenbits._tensorfile import Array, open_file
+from evenbits._arrays import Array
+from evenbits._tensorfile import open_file
 from evenbits.encoded import decode
 from evenbits.models.plan import Rate
 from evenbits.quantizers import methods, quantize

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from evenbits import container
-from evenbits._arrays import as_floats, require_finite
-from evenbits._tensorfile import Array, Path, Tensor, write_file
+from evenbits._arrays import Array, as_floats, require_finite
+from evenbits._tensorfile import Path, Tensor, write_file
 from evenbits.encoded import Encoded
 from evenbits.models.plan import Rate, make_plan, own_shape, parse_budget, rows_of
 from evenbits.models.read import open_model

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from evenbits._tensorfile import Array, Path, Tensor, open_file, tensor_of
+from evenbits._arrays import Array
+from evenbits._tensorfile import Path, Tensor, open_file, tensor_of
 from evenbits.encoded import EncodedError
 
 _TORCH = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from evenbits import _core, _fused
-from evenbits._arrays import LARGEST, Array, peak_exponent, require_finite
+from evenbits._arrays import LARGEST, Array, bfloat16_bits, peak_exponent, require_finite
 from evenbits._chunks import for_row_chunks
 from evenbits.codebooks import nearest_level
 from evenbits.encoded import Meaning, as_matrix, per_coordinate, stored_scales
@@ -344,9 +344,3 @@ def quotient(numerator: Array, denominator: Array, otherwise: Array) -> Array:
     """numerator / denominator where that is a positive number."""
     ratio = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
     return np.where(ratio > 0, ratio, otherwise)
-
-
-def bfloat16_bits(x: Array) -> Array:
-    """The nearest bfloat16, ties to even, as its bits."""
-    bits = x.astype(np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
