@@ -44,3 +44,12 @@ def test_the_first_number_that_is_not_finite_is_found(isa, n, bad, dtype, rng):
         y = x.copy()
         y[i:] = bad
         assert _core.first_nonfinite(y) == i
+
+
+@pytest.mark.parametrize("workers", [2, 3, 7])
+def test_workers_find_the_first_of_several_that_are_not_finite(isa, workers):
+    x = np.ones(1 << 19, np.float32)
+    assert _core.first_nonfinite(x, workers) == x.size
+    for first in (x.size - 1, 300_000, 5):
+        x[first] = np.nan
+        assert _core.first_nonfinite(x, workers) == first

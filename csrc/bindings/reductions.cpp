@@ -1,3 +1,5 @@
+#include <atomic>
+
 #include "arrays.hpp"
 
 namespace evenbits {
@@ -28,19 +30,28 @@ static void extremes(const py::array& x, std::size_t n, std::size_t group, py::a
   });
 }
 
-static std::size_t first_nonfinite(const py::array& x) {
-  if (py::dtype::of<double>().equal(x.dtype())) {
-    const double* a = elements<double>(x, "x");
-    return active().first_nonfinite_f64(a, size(x));
-  }
-  const float* a = elements<float>(x, "x");
-  return active().first_nonfinite_f32(a, size(x));
+template <class T, class Kernel>
+static std::size_t first_nonfinite_of(const py::array& x, std::size_t workers, Kernel kernel) {
+  const T* a = elements<T>(x, "x");
+  const std::size_t n = size(x);
+  std::atomic<std::size_t> first{n};
+  py::gil_scoped_release unlocked;
+  parallel_rows(n, 1, workers, [&](std::size_t begin, std::size_t end) {
+    const std::size_t found = begin + kernel(a + begin, end - begin);
+    std::size_t least = first;
+    while (found < end && found < least && !first.compare_exchange_weak(least, found)) {}
+  });
+  return first;
+}
+static std::size_t first_nonfinite(const py::array& x, std::size_t workers) {
+  if (py::dtype::of<double>().equal(x.dtype())) return first_nonfinite_of<double>(x, workers, active().first_nonfinite_f64);
+  return first_nonfinite_of<float>(x, workers, active().first_nonfinite_f32);
 }
 
 void bind_reductions(py::module_& m) {
   m.def("dot", &dot, "x"_a, "y"_a, "n"_a, "group"_a, "out"_a, "workers"_a);
   m.def("extremes", &extremes, "x"_a, "n"_a, "group"_a, "least"_a, "greatest"_a, "workers"_a);
-  m.def("first_nonfinite", &first_nonfinite, "x"_a);
+  m.def("first_nonfinite", &first_nonfinite, "x"_a, "workers"_a = 1);
 }
 
 }  // namespace evenbits

@@ -115,9 +115,9 @@ def as_floats(x: Any, name: str = "x", *, double: bool = True) -> Array:
     return out
 
 
-def require_finite(x: Array, name: str = "x") -> None:
+def require_finite(x: Array, name: str = "x", workers: int = 1) -> None:
     """Raise ValueError with the index of the first NaN or infinity of a C-contiguous float array."""
-    first = _core.first_nonfinite(x)
+    first = _core.first_nonfinite(x, workers)
     if first < x.size:
         index = tuple(int(i) for i in np.unravel_index(first, x.shape))
         where = f"[{', '.join(map(str, index))}]" if index else ""

@@ -138,15 +138,18 @@ def democratic_embedding(
     Sources: the module's; P.-L. Lions and B. Mercier, SIAM J. Numer. Anal. 16 (1979), of the iteration for two operators.
     """
     solver_options(solver, eta, delta, closing)
-    a, frame, schedule = _embedding_input(x, redundancy, seed, stream, eta, delta)
+    workers = workers_of(workers)
+    a, frame, schedule = _embedding_input(x, redundancy, seed, stream, eta, delta, workers)
     iterations = iterations_of(iterations, solver)
-    exponent = peak_exponent(np.abs(a).max(axis=-1, keepdims=True, initial=0))  # no sum may overflow on the way
+    least, greatest = np.empty((2, *a.shape[:-1], 1), np.float32)
+    _core.extremes(a, frame.d, frame.d, least, greatest, workers)
+    exponent = peak_exponent(np.maximum(-least, greatest))  # no sum may overflow on the way
     if exponent is not None:
         a = np.ldexp(a, -exponent)
     if solver == "exact":
-        out = democratic(frame, a, iterations, workers=workers_of(workers))
+        out = democratic(frame, a, iterations, workers=workers)
     else:
-        out = kashin(frame, a, iterations, *schedule, closing=closing, workers=workers_of(workers))
+        out = kashin(frame, a, iterations, *schedule, closing=closing, workers=workers)
     return out if exponent is None else np.ldexp(out, exponent)
 
 
@@ -196,12 +199,12 @@ def level(a: ArrayLike, x: ArrayLike) -> Array:
 
 
 def _embedding_input(
-    x: ArrayLike, redundancy: float, seed: int, stream: int, eta: float | None, delta: float | None
+    x: ArrayLike, redundancy: float, seed: int, stream: int, eta: float | None, delta: float | None, workers: int
 ) -> tuple[Array, Frame, tuple[float, float]]:
     a = as_floats(x, double=False)
     if a.ndim == 0 or a.shape[-1] == 0:
         raise ValueError(f"x has shape {a.shape}; its last axis must have at least one element")
-    require_finite(a)
+    require_finite(a, workers=workers)
     frame = Frame.of_redundancy(a.shape[-1], redundancy, seed_of(seed), stream)
     usual = kashin_schedule(frame.n / frame.d)
     schedule = (usual[0] if eta is None else eta, usual[1] if delta is None else delta)

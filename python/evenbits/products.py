@@ -87,7 +87,7 @@ class Linear:
             raise ValueError("out overlaps x; pass other memory")
         whole = activations == "int8"
         if whole:
-            require_finite(a)
+            require_finite(a, workers=workers)
         columns = self._columns(a.reshape(-1, spec.d), workers)
         if whole and spec.embedding is not None and not np.isfinite(columns).all():
             raise ValueError("x is too large: its rotation is beyond float32; scale it down")

@@ -13,10 +13,10 @@ from evenbits._groups import Groups
 from evenbits.random import first_of
 
 
-def _input(x: ArrayLike | Any) -> Array:
-    a = as_floats(x)
-    require_finite(a)
-    return a
+def _input(x: ArrayLike | Any, workers: Any) -> tuple[Array, int]:
+    a, workers = as_floats(x), workers_of(workers)
+    require_finite(a, workers=workers)
+    return a, workers
 
 
 def _codes(out: Array | None, x: Array, top: Any) -> tuple[Array, int]:
@@ -47,11 +47,10 @@ def round_nearest(
     Raises ValueError if x, scale or zero holds NaN or infinity, or where shapes or ranges don't fit, and TypeError for
     complex numbers and objects.
     """
-    a = _input(x)
+    a, threads = _input(x, workers)
     groups = Groups(a.shape, group)
     scales, zeros = groups.parameter(scale, "scale", a.dtype.type), groups.parameter(zero, "zero", a.dtype.type)
     codes, top = _codes(out, a, top)
-    threads = workers_of(workers)
     if a.size:
         _core.round_nearest(a, groups.n, groups.size, scales, zeros, top, codes, threads)
     return codes
@@ -84,12 +83,11 @@ def round_stochastic(
     Raises as ``round_nearest`` and, unless seed and stream are from 0 to 2^64 - 1 and first + x.size <= 2^64,
     ValueError.
     """
-    a = _input(x)
+    a, threads = _input(x, workers)
     groups = Groups(a.shape, group)
     scales, zeros = groups.parameter(scale, "scale", a.dtype.type), groups.parameter(zero, "zero", a.dtype.type)
     bits = seed_of(seed), seed_of(stream, "stream"), first_of(first, a.size)
     codes, top = _codes(out, a, top)
-    threads = workers_of(workers)
     if a.size:
         _core.round_stochastic(a, groups.n, groups.size, scales, zeros, top, *bits, codes, threads)
     return codes
@@ -113,23 +111,22 @@ def rounding_error(
     Returns a float64 array of the shape ``x.shape[:-1]``, or ``x.shape[:-1] + (ceil(n / group),)``. Raises as
     ``round_nearest``.
     """
-    a = as_floats(x, double=False)
-    require_finite(a)
+    a, threads = as_floats(x, double=False), workers_of(workers)
+    require_finite(a, workers=threads)
     groups = Groups(a.shape, group)
     parameters = (scale, "scale"), (zero, "zero"), (step, "step")
     scales, zeros, steps = (groups.parameter(v, name, np.float32) for v, name in parameters)
     top = integer(top, "top", 0, 65535)
-    threads = workers_of(workers)
     errors = np.zeros(groups.shape)
     if a.size:
         _core.round_error(a, groups.n, groups.size, scales, zeros, steps, top, errors, threads)
     return errors
 
 
-def _singles(x: ArrayLike | Any) -> NDArray[np.float32]:
-    a = _input(x)
+def _singles(x: ArrayLike | Any, workers: Any) -> tuple[NDArray[np.float32], int]:
+    a, threads = _input(x, workers)
     largest = np.finfo(np.float32).max
-    return a if a.dtype == np.float32 else np.asarray(np.clip(a, -largest, largest), np.float32)
+    return (a if a.dtype == np.float32 else np.asarray(np.clip(a, -largest, largest), np.float32)), threads
 
 
 def round_to_bfloat16(
@@ -146,11 +143,11 @@ def round_to_bfloat16(
     ValueError for NaN and infinity and as ``round_stochastic`` does, and ImportError if ml_dtypes is missing and
     ``as_bits`` is false.
     """
-    a = _singles(x)
+    a, threads = _singles(x, workers)
     bits = np.empty(a.shape, np.uint16)
     kind: Any = np.uint16 if as_bits else _bfloat16()
     _core.round_bfloat16(
-        a, seed_of(seed), seed_of(stream, "stream"), first_of(first, a.size), bits, workers_of(workers)
+        a, seed_of(seed), seed_of(stream, "stream"), first_of(first, a.size), bits, threads
     )
     return bits.view(kind)
 
@@ -175,7 +172,7 @@ def round_to_float16(
 
     Returns a float16 array in the shape of x. Raises ValueError for NaN and infinity and as ``round_stochastic`` does.
     """
-    a = _singles(x)
+    a, threads = _singles(x, workers)
     bits = np.empty(a.shape, np.uint16)
-    _core.round_float16(a, seed_of(seed), seed_of(stream, "stream"), first_of(first, a.size), bits, workers_of(workers))
+    _core.round_float16(a, seed_of(seed), seed_of(stream, "stream"), first_of(first, a.size), bits, threads)
     return bits.view(np.float16)

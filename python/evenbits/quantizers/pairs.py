@@ -33,7 +33,7 @@ class PairWalk(Walk):
     quantizer: Kashin
 
     def run(self) -> None:
-        require_finite(self.source)
+        require_finite(self.source, workers=self.workers)
         spec = self.spec
         self.meaning = Meaning(spec, self.planes["levels"])
         self.exponent = None

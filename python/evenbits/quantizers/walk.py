@@ -57,7 +57,7 @@ class Walk:
             self.rotated = _fused.Rotated(self.spec, self.meaning.lower)
             self._sweep(self._rotated_rows)
             return
-        require_finite(self.source)
+        require_finite(self.source, workers=self.workers)
         if self.spec.group == 0:
             self.exponent = peak_exponent(self._tensor_peak())
             self._tensor()
