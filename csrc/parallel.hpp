@@ -18,7 +18,8 @@ inline std::size_t thread_count(std::size_t rows, std::size_t row_elements, std:
   return std::max<std::size_t>(1, std::min({workers, rows, worthwhile}));
 }
 // Calls f(begin, end, i) for spans that cover rows 0 to `rows`, on `count` threads, of which the caller's is the 0th; i is the
-// thread's number. There are more spans than threads: one whose processor has other work to do takes fewer. f must not throw.
+// thread's number. There are more spans than threads: one whose processor has other work to do takes fewer. No more threads run
+// than there are processors, where they would only wait for each other. f must not throw.
 template <class F>
 void parallel_spans(std::size_t rows, std::size_t count, F f) {
   const std::size_t spans = count > 1 ? std::min(rows, 4 * count) : 1;
@@ -28,10 +29,11 @@ void parallel_spans(std::size_t rows, std::size_t count, F f) {
     for (std::size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < spans;)
       f(rows * i / spans, rows * (i + 1) / spans, thread);
   };
+  const std::size_t running = count > 1 ? std::min<std::size_t>(count, std::max(1u, std::thread::hardware_concurrency())) : 1;
   std::vector<std::thread> threads;
-  threads.reserve(count - 1);
+  threads.reserve(running - 1);
   try {
-    for (std::size_t i = 1; i < count; ++i) threads.emplace_back(work, i);
+    for (std::size_t i = 1; i < running; ++i) threads.emplace_back(work, i);
   } catch (const std::exception&) {  // no thread to be had: those there are do the rest
   }
   work(0);

@@ -73,3 +73,22 @@ def test_every_number_of_workers_decodes_the_same(workers, rng):
     x = rng.standard_normal((3000, 256)).astype(np.float32)
     e = quantize(x, 3)
     assert decode(e, workers=workers).tobytes() == decode(e).tobytes()
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (2, 3, 100)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_decode_fills_an_array_that_is_given(shape, dtype, rng):
+    e = quantize(np.asarray(rng.standard_normal(shape), dtype), 4)
+    out = np.empty(shape, dtype)
+    assert e.decode(out=out) is out
+    np.testing.assert_array_equal(out, decode(e))
+
+
+def test_decode_refuses_an_array_that_does_not_fit(rng):
+    e = quantize(rng.standard_normal((3, 8)).astype(np.float32), 4)
+    with pytest.raises(ValueError, match=r"out is float64\(3, 8\); it must be float32\(3, 8\)"):
+        decode(e, out=np.empty((3, 8)))
+    with pytest.raises(ValueError, match="out must be C-contiguous"):
+        decode(e, out=np.empty((8, 3), np.float32).T)
+    with pytest.raises(TypeError, match="out is a list"):
+        decode(e, out=[0.0])

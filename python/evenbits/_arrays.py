@@ -175,10 +175,15 @@ def seed_of(seed: Any, name: str = "seed") -> int:
     return integer(seed, name, 0, 2**64 - 1)
 
 
+def processors() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def workers_of(workers: Any) -> int:
     """The number of threads asked for; -1 means the CPUs that this process may use."""
     if type(workers) is int and workers == 1:
         return 1
     if workers == -1:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return processors()
     return integer(workers, "workers", 1, 4096)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from evenbits import _core
+from evenbits._arrays import processors
 
 CHUNK = 1 << 18
 """Elements worked on at a time: 1 MiB of float32, which stays in a core's second cache."""
@@ -37,7 +38,7 @@ def for_row_chunks(rows: int, length: int, workers: int, work: Callable[[int, in
         finally:
             _core.leave_float_state(state)
 
-    threads = [threading.Thread(target=run) for _ in range(1, min(workers, len(starts)))]
+    threads = [threading.Thread(target=run) for _ in range(1, min(workers, len(starts), processors()))]
     started = 0
     try:
         for thread in threads:

@@ -82,10 +82,11 @@ def encode_rotated(
     fit: int,
     packed: _Array,
     scales: _Array,
-) -> int: ...
+    workers: int,
+) -> list[tuple[int, int]]: ...
 def decode_rotated(
-    packed: _Array, scales: _Array, base: _Array, signs: _Array, scale: float, levels: _Array, bits: int, x: _Array
-) -> int: ...
+    packed: _Array, scales: _Array, base: _Array, signs: _Array, scale: float, levels: _Array, bits: int, x: _Array, workers: int
+) -> list[tuple[int, int]]: ...
 def product(
     codes: _Array,
     rows: int,

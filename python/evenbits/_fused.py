@@ -40,14 +40,14 @@ class Rotated:
         table[: levels.size] = levels
         self.rotation = base_matrix(base_order(n) or 1), recent_signs(spec.seed, spec.stream, n), 1 / math.sqrt(n), table
 
-    def encode(self, x: Array, fit: str, codes: Array, scales: Array) -> int:
-        """Fill codes and scales of float32 rows; returns how many came before one of extraordinary size, or not finite.
+    def encode(self, x: Array, fit: str, codes: Array, scales: Array, workers: int) -> list[tuple[int, int]]:
+        """Fill codes and scales of float32 rows, for the grids of laws; returns the spans of rows that are left.
 
-        For the grids of laws.
+        A span begins with a row of extraordinary size, or one that is not finite.
         """
         book = *self.rotation, _thresholds(self.spec.grid, self.spec.codes.levels), self.bits
-        return _core.encode_rotated(x, *book, FITS[fit], codes, scales)
+        return sorted(_core.encode_rotated(x, *book, FITS[fit], codes, scales, workers))
 
-    def decode(self, codes: Array, scales: Array, out: Array) -> int:
-        """Fill float32 rows; returns how many came before one of extraordinary size."""
-        return _core.decode_rotated(codes, scales, *self.rotation, self.bits, out)
+    def decode(self, codes: Array, scales: Array, out: Array, workers: int) -> list[tuple[int, int]]:
+        """Fill float32 rows; returns the spans of rows that are left, which begin with one of extraordinary size."""
+        return sorted(_core.decode_rotated(codes, scales, *self.rotation, self.bits, out, workers))

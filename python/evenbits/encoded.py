@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenbits import _fused
-from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, peak_exponent, widened, workers_of
+from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, output, peak_exponent, widened, workers_of
 from evenbits._chunks import CHUNK, for_row_chunks
 from evenbits.codebooks import dequantize
 from evenbits.embedding import Frame
@@ -62,9 +62,9 @@ class Encoded:
         size = math.prod(self.shape)
         return 8 * self.nbytes / size if size else math.inf
 
-    def decode(self, *, workers: int = 1) -> Array:
+    def decode(self, *, out: Array | None = None, workers: int = 1) -> Array:
         """``evenbits.decode(self)``."""
-        return decode(self, workers=workers)
+        return decode(self, out=out, workers=workers)
 
     def error(self, x: ArrayLike) -> float:
         """Relative error |x - decode| / |x| (Frobenius norms) against the array x; 0 if both are 0."""
@@ -108,22 +108,23 @@ def stored_scales(plane: Array, dtype: str) -> Array:
     return widened(plane) if dtype == "bfloat16" else plane
 
 
-def decode(encoded: Encoded, *, workers: int = 1) -> Array:
+def decode(encoded: Encoded, *, out: Array | None = None, workers: int = 1) -> Array:
     """The array that an ``Encoded`` stands for.
 
     Unpacks the codes, looks the levels up, scales, and undoes the embedding, a few rows at a time: memory beyond the
     result stays bounded. dtype and shape as encoded (bfloat16 needs ml_dtypes, and comes as float32 without it).
-    Raises EncodedError, naming the plane or key, if planes and spec do not fit together.
+    ``out``: a C-contiguous array of that shape and dtype to fill; else a new one. Raises EncodedError, naming
+    the plane or key, if planes and spec do not fit together.
     """
     if not isinstance(encoded, Encoded):
         raise TypeError(f"encoded is a {type(encoded).__name__}; pass what quantize or load gave")
     workers = workers_of(workers)
     restore = _Restore(encoded)
     spec = restore.spec
-    out = np.empty((spec.rows, spec.d), value_dtype(spec.dtype))
+    out = output(out, spec.shape, value_dtype(spec.dtype))
     if out.size:
-        for_row_chunks(spec.rows, spec.length, workers, lambda begin, end: restore.fill(begin, end, out[begin:end]))
-    return out.reshape(spec.shape)
+        restore.fill_all(out.reshape(spec.rows, spec.d), workers)
+    return out
 
 
 def _decoded(encoded: Encoded) -> Iterator[tuple[int, Array]]:
@@ -250,6 +251,20 @@ class _Restore:
         self.meaning = Meaning(spec, planes.get("levels"))
         self.rotated = _fused.Rotated(spec, self.meaning.lower) if _fused.applies(spec) else None
 
+    def fill_all(self, out: Array, workers: int) -> None:
+        """All rows, to ``out``."""
+        left = [(0, len(out))]
+        if self.rotated and out.dtype == np.float32:
+            left = self.rotated.decode(self.planes["codes"], self.planes["scales"], out, workers)
+        for span in left:
+            self._fill_span(*span, out, workers)
+
+    def _fill_span(self, first: int, last: int, out: Array, workers: int) -> None:
+        def work(begin: int, end: int) -> None:
+            self.fill(first + begin, first + end, out[first + begin : first + end])
+
+        for_row_chunks(last - first, self.spec.length, workers, work)
+
     def fill(self, begin: int, end: int, out: Array) -> None:
         """Rows begin to end, to ``out``."""
         with np.errstate(over="ignore", under="ignore"):
@@ -259,7 +274,8 @@ class _Restore:
         done = 0
         if self.rotated:
             y = out if out.dtype == np.float32 else np.empty(out.shape, np.float32)
-            done = self.rotated.decode(self.planes["codes"][begin:end], self.planes["scales"][begin:end], y)
+            left = self.rotated.decode(self.planes["codes"][begin:end], self.planes["scales"][begin:end], y, 1)
+            done = left[0][0] if left else len(out)
             if y is not out:
                 out[:done] = self.within(y[:done])
         if done < len(out):

@@ -54,8 +54,7 @@ class Walk:
         self.exponent: Array | None = None
         main = self.spec.method == "near_democratic" and self.spec.grid in LAWS and self.x.dtype == np.float32
         if main and _fused.applies(self.spec):
-            self.rotated = _fused.Rotated(self.spec, self.meaning.lower)
-            self._sweep(self._rotated_rows)
+            self._rotated_rows()
             return
         require_finite(self.source, workers=self.workers)
         if self.spec.group == 0:
@@ -65,14 +64,14 @@ class Walk:
             self._learn(None)
             self._sweep(self._rows)
 
-    def _rotated_rows(self, begin: int, end: int) -> None:
-        """The main method. Rows of extraordinary size, and those after them in a chunk, go the general way."""
-        planes = self.planes["codes"][begin:end], self.planes["scales"][begin:end]
-        begin += self.rotated.encode(self.x[begin:end], self.quantizer.fit, *planes)
-        if begin < end:
-            if _core.first_nonfinite(self.x[begin:end]) < self.x[begin:end].size:
-                require_finite(self.source)
-            self._rows(begin, end)
+    def _rotated_rows(self) -> None:
+        """The main method. Rows of extraordinary size, and those after them in their spans, go the general way."""
+        rotated = _fused.Rotated(self.spec, self.meaning.lower)
+        left = rotated.encode(self.x, self.quantizer.fit, self.planes["codes"], self.planes["scales"], self.workers)
+        if left:
+            require_finite(self.source, workers=self.workers)
+        for first, last in left:
+            self._sweep(self._rows, first, last)
 
     def _rows(self, begin: int, end: int) -> None:
         """Rows with scales of their own."""
@@ -129,8 +128,9 @@ class Walk:
         if zero is not None:
             self.planes["zeros"][:] = zero
 
-    def _sweep(self, work: Callable[[int, int], None]) -> None:
-        for_row_chunks(self.spec.rows, self.spec.length, self.workers, work)
+    def _sweep(self, work: Callable[[int, int], None], first: int = 0, last: int | None = None) -> None:
+        rows = (self.spec.rows if last is None else last) - first
+        for_row_chunks(rows, self.spec.length, self.workers, lambda begin, end: work(first + begin, first + end))
 
     def _learn(self, scale: Array | None) -> None:
         """Fill the plane of levels, if there is one, from evenly spaced coordinates in units of their scales."""
