@@ -16,7 +16,7 @@ from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, outpu
 from evenbits._chunks import CHUNK, for_row_chunks
 from evenbits.codebooks import dequantize
 from evenbits.embedding import Frame
-from evenbits.joint import Involution
+from evenbits.orthogonal import Involution
 from evenbits.packing import unpack, unpack_radix
 from evenbits.random import random_subset
 from evenbits.spec import KEPT, PAIRS, EncodedError, Spec, canonical_json, levels_of
