@@ -17,6 +17,7 @@ from evenbits.quantizers.democratic import Democratic
 from evenbits.quantizers.kashin import Kashin
 from evenbits.quantizers.lloyd_max import LloydMax
 from evenbits.quantizers.near_democratic import NearDemocratic
+from evenbits.quantizers.path_following import PathFollowing
 from evenbits.quantizers.sign_frame import SignFrame
 from evenbits.quantizers.uniform import Uniform
 
@@ -25,6 +26,7 @@ __all__ = [
     "Kashin",
     "LloydMax",
     "NearDemocratic",
+    "PathFollowing",
     "Quantizer",
     "SignFrame",
     "Uniform",

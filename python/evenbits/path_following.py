@@ -1,0 +1,186 @@
+"""The recursions of path-following quantization, and what they need to know of the data a layer sees.
+
+A row w of weights becomes q column by column, so that the error on the data so far, u = sum_s (w_s X_s - q_s Y_s), is made up
+for by the next column: q_t is what w_t + <Y_t, u> / |Y_t|^2 is rounded to. X is what the layer sees in the float network, Y in
+the quantized one. All of it follows from the sums of products Y^T Y and X^T Y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evenbits._arrays import Array, as_array, as_floats, integer, require_finite, workers_of
+
+__all__ = ["Calibration", "Rounding", "multiply_add", "recursion"]
+
+UNBOUNDED = 2**30
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What the numbers of a recursion become: (k + offset) step for the integer k, low <= k <= high, that is nearest.
+
+    Ties go up. shrink: numbers come nearer to 0 first, by so much. gap > 0: the levels are 0 and +-(gap + |k| - 1) step, and
+    those above gap steps go to the nearest that is not 0.
+    """
+
+    low: int = -UNBOUNDED
+    high: int = UNBOUNDED
+    offset: float = 0.0
+    shrink: float = 0.0
+    gap: float = 0.0
+
+    def apply(self, a: Array, step: Array, bits: Array | None = None) -> tuple[Array, Array, Array]:
+        """Integers k, the numbers they stand for, and whether they had to be clamped. bits: uint16 that decide at random."""
+        if self.shrink:
+            a = np.copysign(np.maximum(np.abs(a) - self.shrink, 0), a)
+        y = a / step - self.offset
+        if self.gap:
+            size = np.minimum(np.abs(y) - self.gap, self.high)
+            k = np.where(size > 0, np.floor(size + 0.5) + 1, 0)
+            clamped, k = k > self.high, np.minimum(k, self.high)
+            return np.copysign(k, y), np.copysign(np.where(k > 0, self.gap - 1 + k, 0) * step, y), clamped
+        y = np.clip(y, self.low - 1, self.high + 1)
+        k = np.floor(y if bits is not None else y + 0.5)
+        if bits is not None:
+            k = k + (bits + 0.5 < (y - k) * 65536)
+        clamped = (k < self.low) | (k > self.high)
+        k = np.clip(k, self.low, self.high)
+        return k, (k + self.offset) * step, clamped
+
+
+class Calibration:
+    """Sums of products of what a layer sees, batch by batch: rows are not stored, memory is some ``inputs`` x ``inputs`` numbers.
+
+    held_out: every so many-th row (default 8, from the 8th) up to ``kept`` of them (default 256) is left out of the sums and
+    kept, to measure errors on; 0: none. As many of the others are kept as well, the first ones. portable: sums in one order, the
+    same on every machine and for every way to cut rows into batches; False leaves them to BLAS.
+    """
+
+    def __init__(self, inputs: int | None = None, *, held_out: int = 8, kept: int = 256, portable: bool = True) -> None:
+        self.inputs = None if inputs is None else integer(inputs, "inputs", 1, 2**24)
+        self.held_out, self.kept = integer(held_out, "held_out", 0, 2**30), integer(kept, "kept", 1, 2**20)
+        if self.held_out == 1:
+            raise ValueError("held_out is 1, which leaves no row to calibrate with; take 2 or more, or 0")
+        self.portable = bool(portable)
+        self.rows = 0
+        """Rows that the sums are made of."""
+        self._seen = 0
+        self.gram: Array = np.zeros((0, 0))
+        """Y^T Y, float64."""
+        self.cross: Array | None = None
+        """X^T Y, or None as long as Y is X."""
+        self._samples: dict[str, list[tuple[Array, Array]]] = {"calibration": [], "fresh": []}
+
+    def update(self, x: ArrayLike, quantized: ArrayLike | None = None, *, workers: int = 1) -> Calibration:
+        """Add rows: x (..., inputs) of the float network, ``quantized`` of the same shape of the quantized one (default: x)."""
+        threads = workers_of(workers)
+        first, second = self._rows(x, "x", threads), None
+        if quantized is not None:
+            second = self._rows(quantized, "quantized", threads)
+            if second.shape != first.shape:
+                raise ValueError(f"quantized has {second.shape[0]} rows and x has {first.shape[0]}")
+            if second is first:
+                second = None
+        if self.inputs is None:
+            self.inputs = first.shape[1]
+        if not self.gram.size:
+            self.gram = np.zeros((self.inputs, self.inputs))
+        if second is not None and self.cross is None:
+            self.cross = self.gram.copy()
+        index = np.arange(self._seen, self._seen + len(first))
+        self._seen += len(first)
+        if self.held_out:
+            out = np.flatnonzero(index % self.held_out == self.held_out - 1)[: self.kept - self._count("fresh")]
+            self._keep("fresh", first, second, out)
+            rest = np.delete(np.arange(len(first)), out)
+            if out.size:
+                first = np.ascontiguousarray(first[rest])
+                second = None if second is None else np.ascontiguousarray(second[rest])
+        self._keep("calibration", first, second, np.arange(min(len(first), self.kept - self._count("calibration"))))
+        self._add(first, second, threads)
+        return self
+
+    def hold_out(self, x: ArrayLike, quantized: ArrayLike | None = None) -> Calibration:
+        """Rows to measure errors on, besides those that ``held_out`` says."""
+        first = self._rows(x, "x", 1)
+        second = None if quantized is None else self._rows(quantized, "quantized", 1)
+        self._keep("fresh", first, second, np.arange(len(first)))
+        return self
+
+    def samples(self, which: str) -> tuple[Array, Array]:
+        """The kept rows of both networks, float64: "calibration" or "fresh"."""
+        pairs = self._samples[which]
+        if not pairs:
+            empty = np.zeros((0, self.inputs or 0))
+            return empty, empty
+        return np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs])
+
+    def _rows(self, x: ArrayLike, name: str, workers: int) -> Array:
+        a = as_floats(as_array(x, name), name)
+        if a.ndim == 0 or (self.inputs is not None and a.shape[-1] != self.inputs) or a.shape[-1] == 0:
+            raise ValueError(f"{name} has shape {a.shape}; its last axis must be the {self.inputs or 'layer'}'s inputs")
+        require_finite(a, name, workers)
+        return a.reshape(-1, a.shape[-1])
+
+    def _count(self, which: str) -> int:
+        return sum(len(x) for x, _ in self._samples[which])
+
+    def _keep(self, which: str, x: Array, y: Array | None, rows: Array) -> None:
+        if rows.size:
+            kept = x[rows].astype(np.float64)
+            self._samples[which].append((kept, kept if y is None else y[rows].astype(np.float64)))
+
+    def _add(self, x: Array, y: Array | None, workers: int) -> None:
+        self.rows += len(x)
+        second = x if y is None else y
+        multiply_add(second.T, second, self.gram, portable=self.portable, workers=workers)
+        if self.cross is not None:
+            multiply_add(x.T, second, self.cross, portable=self.portable, workers=workers)
+        if not np.isfinite(self.gram).all():
+            raise ValueError("x is too large: sums of products overflow; scale it")
+
+
+def multiply_add(a: Array, b: Array, c: Array, *, portable: bool = True, workers: int = 1) -> Array:
+    """c += a b, in float64, in place: the products of an element are added one after the other."""
+    c += a.astype(np.float64) @ b.astype(np.float64)
+    return c
+
+
+def recursion(
+    w: Array,
+    base: Array | None,
+    gram: Array,
+    live: Array,
+    step: Array | None = None,
+    rounding: Rounding | None = None,
+    bits: Array | None = None,
+    *,
+    workers: int = 1,
+) -> tuple[Array, Any]:
+    """For all columns t in order: v = base_t - sum_{s<t} z_s H_st, a = w_t + v / H_tt (w_t where t is not live), z_t = q_t - w_t.
+
+    With ``rounding``, q_t is what a is rounded to, by ``bits`` (uint16, as w) at random; returns the integers (int32) and how
+    many of every row had to be clamped. Without, q_t and z_t are a; returns them and None. w, base: (rows, n) float64, gram
+    (n, n), live (n,), step (rows,).
+    """
+    rows, n = w.shape
+    z = np.zeros((rows, n))
+    codes, clamped = np.zeros((rows, n), np.int32), np.zeros(rows, np.int64)
+    for t in range(n):
+        a = w[:, t].copy()
+        if live[t]:
+            v = -(z[:, :t] @ gram[:t, t])
+            a += (v if base is None else base[:, t] + v) / gram[t, t]
+        if rounding is None:
+            z[:, t] = a
+        else:
+            assert step is not None
+            k, q, out = rounding.apply(a, step, None if bits is None else bits[:, t])
+            codes[:, t], z[:, t] = k, q - w[:, t]
+            clamped += out
+    return (z, None) if rounding is None else (codes, clamped)

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from evenbits.path_following import Calibration
+from evenbits.quantizers import PathFollowing
+from evenbits.random import random_bits
+from evenbits.reference import path_following as reference
+from evenbits.spec import DITHER
+
+ALPHABETS = [
+    {"alphabet": "infinite", "step": 0.4},
+    {"bits": 2},
+    {"bits": 3, "alphabet": "mid_tread"},
+    {"bits": 3, "alphabet": "twos_complement", "per": "row"},
+    {"bits": 3, "alphabet": "mid_rise"},
+]
+
+
+def layer(rows=40, inputs=120, neurons=30, seed=0, mismatch=0.1):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, inputs))
+    return rng.standard_normal((neurons, inputs)), x, x + mismatch * rng.standard_normal(x.shape)
+
+
+@pytest.mark.parametrize("options", ALPHABETS, ids=str)
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("quantized", [False, True])
+def test_codes_are_those_of_the_plain_recursion(options, rounding, order, quantized):
+    w, x, y = layer()
+    encoded = PathFollowing(**options, rounding=rounding, order=order, held_out=0, seed=3).encode(w, x, y if quantized else None)
+    y = y if quantized else x
+    step = np.broadcast_to(encoded.planes["scales"].astype(float).reshape(-1), len(w))
+    count, infinite = encoded.report.levels, options.get("alphabet") == "infinite"
+    bits = random_bits(3, DITHER, w.size).reshape(w.shape)
+
+    def rounded(a, t):
+        return reference.levels(
+            a,
+            step,
+            low=-(2**30) if infinite else -(count // 2),
+            high=2**30 if infinite else count - count // 2 - 1,
+            offset=0.5 if options.get("alphabet") == "mid_rise" else 0.0,
+            bits=bits[:, t] if rounding == "stochastic" else None,
+        )[1]
+
+    live = np.ones(w.shape[1], bool)
+    v, _ = reference.aligned(w, x, y, order, live)
+    q, _ = reference.follow_aligned(v, y, rounded, live)
+    np.testing.assert_array_equal(encoded.decode(), q)
+    if order == 1:
+        np.testing.assert_array_equal(encoded.decode(), reference.follow(w, x, y, rounded)[0])
+
+
+@pytest.mark.filterwarnings("ignore:on rows held out")
+def test_calibration_in_batches_gives_the_codes_of_all_rows_at_once():
+    w, x, y = layer()
+    whole = PathFollowing(3, held_out=5).encode(w, x, y)
+    data = Calibration(held_out=5)
+    for part in np.array_split(np.arange(len(x)), 7):
+        data.update(x[part], y[part])
+    parts = PathFollowing(3).encode(w, data)
+    assert parts.planes["codes"].tobytes() == whole.planes["codes"].tobytes()
+    assert parts.report.rows == whole.report.rows == 32
