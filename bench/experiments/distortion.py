@@ -45,9 +45,12 @@ METHODS: list[tuple[str, str, dict[str, Any]]] = [
         for name, options in ((", range", {"fit": "range"}), ("", {}), (", stochastic", {"rounding": "stochastic"}))
     ),
     ("democratic 1.05, exact", "democratic", {"redundancy": 1.05, "solver": "exact"}),
+    ("democratic 1.1, exact", "democratic", {"redundancy": 1.1, "solver": "exact"}),
     ("sign_frame", "sign_frame", {}),
     ("kashin", "kashin", {}),
-    ("kashin of the papers", "kashin", {"refine": False}),
+    ("kashin, alternating (2026)", "kashin", {"refine": False}),
+    ("kashin, greedy and joint (2024)", "kashin", {"refine": False, "schedule": "greedy", "clusters": "joint"}),
+    ("the same, not rotated", "kashin", {"refine": False, "schedule": "greedy", "clusters": "joint", "rotate": False}),
 ]
 
 
@@ -76,8 +79,9 @@ def plot(results: dict[str, dict[str, list[float]]], path: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(LAWS), figsize=(15, 4.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(LAWS), figsize=(15, 4.8), sharey=True, layout="constrained")
     shown = [
+        "uniform, absmax, mid-tread",
         "uniform, optimal clip",
         "lloyd_max, k-means",
         "near_democratic (Lloyd-Max)",
@@ -85,15 +89,16 @@ def plot(results: dict[str, dict[str, list[float]]], path: str) -> None:
         "democratic 2",
         "sign_frame",
         "kashin",
+        "kashin, greedy and joint (2024)",
     ]
     for axis, law in zip(axes, LAWS, strict=True):
         axis.semilogy(RATES, results["limit 2^(-2B)"][law], "k--", label="limit (Gaussian)")
         for name in shown:
             axis.semilogy(RATES, results[name][law], "o-", label=name, markersize=4, zorder=3 if name.startswith("near") else 2)
-        axis.set(title=law.replace("^3", "³"), xlabel="index bits a value")
+        axis.set(title=law.replace("^3", "³"), xlabel="index bits a value", ylim=(1e-3, 3))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("|x − x'|² / |x|²")
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=5, loc="outside lower center")
     figure.savefig(path, dpi=120)
 
 

@@ -1,6 +1,6 @@
 """What few-bit weights cost a real text encoder: all-MiniLM-L6-v2, 22.7 M values, quantized by the command ``evenbits``.
 
-    python bench/experiments/minilm.py [--methods NAME ...] [--bits B ...] [--quick] [--json FILE]
+    python bench/experiments/minilm.py [--methods NAME ...] [--bits B ... | --total B ...] [--quick] [--json FILE]
     python bench/experiments/minilm.py --same-bytes
 
 Scores of the decoded model, all on texts that no probe has seen. The probes are frozen: fitted to embeddings of the float32
@@ -16,39 +16,27 @@ model alone (refitted ones would forgive much of the damage).
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import platform
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import packages
 import torch
 from command import run
+from models import EQUAL_TOTAL, WAYS, Case, Weights, judged, sha256
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression, Ridge
 from tokenizers import Tokenizer
 from torch.nn import functional
 
-WAYS: dict[str, tuple[str, ...]] = {
-    "uniform": ("--method=uniform",),
-    "uniform, mid-rise": ("--method=uniform", "--option=grid=mid_rise"),
-    "uniform, min-max": ("--method=uniform", "--option=range=min_max"),
-    "uniform, 32 a scale": ("--method=uniform", "--option=per=32"),
-    "uniform, min-max, 32 a scale": ("--method=uniform", "--option=range=min_max", "--option=per=32"),
-    "lloyd_max": ("--method=lloyd_max",),
-    "near_democratic": ("--method=near_democratic",),
-    "democratic": ("--method=democratic",),
-}
 EMBEDDINGS = ("--include=*_embeddings.weight",)  # the command keeps them unless told
 HEADS, WIDTH = 12, 384
-
-Weights = dict[str, torch.Tensor]
 
 
 class Encoder:
@@ -138,56 +126,17 @@ def _split(texts: list[str], values: np.ndarray, sizes: tuple[int, int]) -> tupl
     return [texts[i] for i in learn], values[learn], [texts[i] for i in hold], values[hold]
 
 
-class Case(NamedTuple):
-    name: str
-    bits: str
-    arguments: tuple[str, ...]
-
-
-def cases(methods: list[str] | None, bits: list[str] | None) -> list[Case]:
+def cases(arguments: argparse.Namespace) -> list[Case]:
     """Those asked for; by default every method at 4 bits, 3 and 2, and the best with the embeddings quantized too."""
-    chosen = [Case(name, b, WAYS[name]) for b in bits or ("4", "3", "2") for name in methods or WAYS]
-    if methods is None and bits is None:
+    ways = EQUAL_TOTAL if arguments.total else WAYS
+    rates, flag = (arguments.total, "--budget") if arguments.total else (arguments.bits or ["4", "3", "2"], "--bits")
+    unknown = set(arguments.methods or ()) - set(ways)
+    if unknown:
+        raise SystemExit(f"no method {', '.join(sorted(unknown))}; there are: {'; '.join(ways)}")
+    chosen = [Case(name, rate, ways[name], flag) for rate in rates for name in arguments.methods or ways]
+    if not (arguments.methods or arguments.bits or arguments.total or arguments.same_bytes):
         chosen.append(Case("near_democratic, embeddings too", "4", (*WAYS["near_democratic"], *EMBEDDINGS)))
     return chosen
-
-
-def measure(model: Path, case: Case, arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Weights]:
-    """Quantize and decode by the command: what it says and takes (least of some runs), and the decoded weights."""
-    codes, floats = folder / "codes.safetensors", folder / "floats.safetensors"
-    choices = ("--bits", case.bits, *case.arguments, f"--seed={arguments.seed}")
-    common = ("--force", f"--workers={arguments.workers}", "--output")
-    measured = [run("quantize", str(model), *choices, *common, str(codes)) for _ in range(arguments.runs)]
-    decoded = [run("decode", str(codes), *common, str(floats)) for _ in range(arguments.runs)]
-    total = measured[0].report["total"]
-    return {
-        "method": case.name,
-        "bits": float(case.bits),
-        "arguments": choices,
-        "values": total["quantized_values"],
-        "bits_per_value": total["bits_per_value"],
-        "reported_error": total["error"],
-        "bytes": codes.stat().st_size,
-        "sha256": sha256(codes),
-        "seconds": min(r.seconds for r in measured),
-        "cpu_seconds": min(r.cpu for r in measured),
-        "peak_bytes": min(r.peak for r in measured),
-        "decode_seconds": min(r.seconds for r in decoded),
-        "decode_peak_bytes": min(r.peak for r in decoded),
-    }, load_file(floats)
-
-
-def weight_error(full: Weights, decoded: Weights) -> float:
-    """|x - x'| / |x| over all tensors that are not the same."""
-    assert {n: (w.shape, w.dtype) for n, w in full.items()} == {n: (w.shape, w.dtype) for n, w in decoded.items()}
-    changed = [name for name in full if not torch.equal(full[name], decoded[name])]
-    squares = [[(w**2).sum().item() for w in (full[n].double(), full[n].double() - decoded[n].double())] for n in changed]
-    whole, lost = np.sum(squares, axis=0)
-    return float(np.sqrt(lost / whole))
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def line(row: dict[str, Any]) -> str:
@@ -215,17 +164,12 @@ def table(model: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]
     print(line(row), flush=True)
     yield row
     with tempfile.TemporaryDirectory() as folder:
-        for case in cases(arguments.methods, arguments.bits):
-            row, decoded = measure(model, case, arguments, Path(folder))
-            row["error"] = weight_error(weights, decoded)
-            if abs(row["error"] - row["reported_error"]) > 1e-6:
-                raise AssertionError(f"{case.name}: the error is {row['error']}, the command says {row['reported_error']}")
-            row |= judge(Encoder(tokenizer, decoded))
+        for row in judged(model, weights, cases(arguments), arguments, Path(folder), lambda w: judge(Encoder(tokenizer, w))):
             print(line(row), flush=True)
             yield row
 
 
-def same_bytes(model: Path, methods: list[str] | None, bits: list[str] | None) -> None:
+def same_bytes(model: Path, chosen: list[Case]) -> None:
     """Quantize on every instruction set of the machine with 1, 2 and 7 threads, and demand one SHA-256 a method."""
     from evenbits._core import available_isas
 
@@ -233,22 +177,24 @@ def same_bytes(model: Path, methods: list[str] | None, bits: list[str] | None) -
     print(f"instruction sets {', '.join(isas)}; threads {', '.join(threads)}")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "codes.safetensors")
-        for case in cases(methods or list(WAYS), bits or ["4"]):
+        for case in chosen:
             found: dict[str, list[str]] = {}
             for isa in isas:
                 for n in threads:
-                    choices = ("--bits", case.bits, *case.arguments, f"--workers={n}", "--force", "--output", str(output))
+                    choices = (case.measure, case.rate, *case.arguments, f"--workers={n}", "--force", "--output", str(output))
                     run("quantize", str(model), *choices, EVENBITS_ISA=isa)
                     found.setdefault(sha256(output), []).append(f"{isa} x {n}")
             if len(found) > 1:
-                raise AssertionError(f"{case.name}, {case.bits} bits: {found}")
-            print(f"{next(iter(found))}  {case.name}, {case.bits} bits: {len(isas) * len(threads)} runs", flush=True)
+                raise AssertionError(f"{case.name}, {case.rate} bits: {found}")
+            print(f"{next(iter(found))}  {case.name}, {case.rate} bits: {len(isas) * len(threads)} runs", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", choices=WAYS, metavar="NAME", help=f"of: {'; '.join(WAYS)}")
-    parser.add_argument("--bits", nargs="+", metavar="B")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help=f"of: {'; '.join(WAYS)}")
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--bits", nargs="+", metavar="B", help="index bits a value (default: 4 3 2)")
+    rate.add_argument("--total", nargs="+", metavar="B", help="other methods, at equal bits a value of everything stored")
     parser.add_argument("--seed", type=int, default=0, help="of signs, for the methods that rotate (default: 0)")
     parser.add_argument("--quick", action="store_true", help="fewer texts")
     parser.add_argument("--runs", type=int, default=3, help="of each command; the least time counts (default: 3)")
@@ -259,7 +205,8 @@ def main() -> None:
     torch.set_num_threads(1)  # faster than more, unless the machine is idle
     model = packages.minilm() / "model.safetensors"
     if arguments.same_bytes:
-        same_bytes(model, arguments.methods, arguments.bits)
+        arguments.bits = arguments.bits or ["4"]
+        same_bytes(model, cases(arguments))
         return
     rows = list(table(model, arguments))
     if arguments.json:

