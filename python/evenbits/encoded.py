@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from evenbits import _fused
 from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, output, peak_exponent, widened, workers_of
 from evenbits._chunks import CHUNK, for_row_chunks
+from evenbits.axes import rotate_back
 from evenbits.codebooks import dequantize
 from evenbits.embedding import Frame
-from evenbits.orthogonal import Involution
+from evenbits.orthogonal import Transform, transform_of
 from evenbits.packing import unpack, unpack_radix
 from evenbits.random import random_subset
 from evenbits.spec import KEPT, PAIRS, EncodedError, Spec, canonical_json, levels_of
@@ -73,7 +74,7 @@ class Encoded:
             raise ValueError(f"x has shape {a.shape}; the encoded array has {self.shape}")
         top = max(float(a.max(initial=0)), -float(a.min(initial=0)))
         exponent = -math.frexp(top)[1] if top > 0 and not 1 / NORMAL < top < NORMAL else 0
-        rows, norm, residual = as_matrix(a), 0.0, 0.0
+        rows, norm, residual = a.reshape(self._spec.rows, self._spec.d), 0.0, 0.0
         for begin, y in _decoded(self):
             x = np.ldexp(rows[begin : begin + len(y)].astype(np.float64), exponent).reshape(-1)
             difference = x - np.ldexp(y.astype(np.float64), exponent).reshape(-1)
@@ -156,19 +157,16 @@ class Meaning:
     def __init__(self, spec: Spec, learned: NDArray[np.float32] | None = None) -> None:
         self.spec = spec
         m, u = spec.codes.levels, spec.codes.upper
-        self.second: tuple[Array, Array] | None = None  # what the codes mean in the second basis
-        if spec.grid == PAIRS:
-            assert learned is not None
-            self.second = learned[1, :m], learned[1, m:] if u else learned[1, :m]
-            learned = learned[0]
-        if spec.grid in ("table", PAIRS):
+        self.paired, self.learned = spec.grid == PAIRS, learned
+        if self.paired:
+            self.lower = self.upper = np.zeros(m, np.float32)  # ``books`` says what codes mean
+        elif spec.grid == "table":
             assert learned is not None
             self.lower, self.upper = learned[:m], learned[m:] if u else learned[:m]
         else:
             self.lower = levels_of(spec.grid, m, m)
             self.upper = levels_of(spec.grid, m + 1, m) if u else self.lower
         self.split = spec.codes.upper_digits(spec.kept)  # the first codes of a row have one level more
-        self.paired = self.second is not None
         self.plain = spec.codes.per == 1 and u == 0 and m == 1 << spec.codes.bits
 
     @cached_property
@@ -176,8 +174,28 @@ class Meaning:
         return Frame(self.spec.d, self.spec.length, self.spec.seed, self.spec.stream)
 
     @cached_property
-    def involution(self) -> Involution:
-        return Involution(self.spec.length, self.spec.seed, self.spec.stream)
+    def transform(self) -> Transform:
+        """P of grid "pairs"."""
+        s = self.spec
+        return transform_of(s.transform, s.axes or (s.length,), s.seed, s.stream)
+
+    def books(self, begin: int, end: int) -> Array:
+        """What codes mean in both bases, in rows begin to end: (rows, 2, levels), or (1, 2, levels) if it is the same in all.
+
+        The levels of digits with M values come first, then those of digits with M + 1.
+        """
+        assert self.learned is not None
+        s = self.spec
+        if s.books is None:
+            return self.learned[None]
+        own, parts, first = self.learned[begin:end].astype(np.float32), [], 0
+        if not s.books:
+            return own
+        for i, j, count in zip(s.books[::2], s.books[1::2], (s.codes.levels, s.top), strict=False):
+            code = np.minimum(np.arange(count), i * j - 1)
+            parts.append(np.stack([own[:, first + code % i], own[:, first + i + code // i]], axis=1))
+            first += i + j
+        return np.concatenate(parts, axis=-1)
 
     @cached_property
     def kept(self) -> Array | None:
@@ -190,17 +208,15 @@ class Meaning:
             return unpack(packed, self.spec.codes.bits, self.spec.kept)
         return unpack_radix(packed, self.spec.codes, self.spec.kept)
 
-    def look_up(self, codes: Array, scale: Array, zero: Array | None) -> Array:
-        """(level[code] - zero) * scale, float32; scale and zero have an entry for each group of the rows.
+    def look_up(self, codes: Array, scale: Array, zero: Array | None, begin: int = 0) -> Array:
+        """(level[code] - zero) * scale, float32; scale and zero have an entry for each group of the rows from ``begin`` on.
 
         Of grid "pairs" all coordinates at once, also those that have no code of their own.
         """
         group = self.spec.group or max(self.spec.kept, 1)
-        if self.second:
-            one = np.ones_like(scale)
-            u = self._scattered(self._levels(codes, self.lower, self.upper, one, None, group))
-            v = self._scattered(self._levels(codes, *self.second, one, None, group))
-            y: Array = (u + self.involution(v)) * scale
+        if self.paired:
+            u, v = self._factors(codes, begin)
+            y: Array = (self._scattered(u) + self.transform(self._scattered(v))) * scale
             return y
         return self._levels(codes, self.lower, self.upper, scale, zero, group)
 
@@ -214,6 +230,18 @@ class Meaning:
             y -= per_coordinate(zero, group, self.spec.kept)
         y *= per_coordinate(scale, group, self.spec.kept)
         return y
+
+    def _factors(self, codes: Array, begin: int) -> Array:
+        """The numbers of the codes in both bases."""
+        books, split, m = self.books(begin, begin + len(codes)), self.split, self.spec.codes.levels
+        factors = np.empty((2, *codes.shape), np.float32)
+        for part, own in ((slice(0, split), books[..., m:]), (slice(split, None), books[..., :m])):
+            index = codes[:, part]
+            if len(books) == 1:
+                factors[..., part] = np.take(own[0], index, axis=1)
+            else:
+                factors[..., part] = np.take_along_axis(np.moveaxis(own, 1, 0), index[None].astype(np.intp), axis=-1)
+        return factors
 
     def scatter(self, y: Array) -> Array:
         """Kept coordinates to all coordinates."""
@@ -231,8 +259,10 @@ class Meaning:
         e = self.spec.embedding
         if e is None:
             return y
-        if e.kind == "frame":
+        if e.framed:
             return self.frame.synthesise(y)
+        if self.spec.axes:
+            return rotate_back(y, self.spec.row_shape, self.spec.axes, self.spec.seed, self.spec.stream)
         return inverse_randomized_hadamard(y, seed=self.spec.seed, stream=self.spec.stream, rounds=e.rounds, length=self.spec.d)
 
 
@@ -298,7 +328,7 @@ class _Restore:
         mantissa, exponent = split_range(scale)
         zero = self._groups("zeros", begin, end).astype(np.float32) if spec.grid == "affine" else None
         codes = self.meaning.unpack(self.planes["codes"][begin:end])
-        y = self.meaning.look_up(codes, mantissa.astype(np.float32), zero)
+        y = self.meaning.look_up(codes, mantissa.astype(np.float32), zero, begin)
         y = self.meaning.un_embed(self.meaning.scatter(y))
         if exponent is not None:
             y = np.ldexp(y.astype(np.float64), exponent)

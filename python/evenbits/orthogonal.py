@@ -9,7 +9,6 @@ Sources: Merkulov et al., arXiv 2404.09737 (butterfly, Householder, dense; Krone
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -17,13 +16,12 @@ import numpy as np
 
 from evenbits import _core
 from evenbits._arrays import Array
+from evenbits.axes import APART, along
 from evenbits.matrices import base_matrix, base_order
 from evenbits.random import random_bits, random_signs, recent_signs
 
 SECOND = 1 << 63
 """Added to a stream's number to draw what P is made of; frames, which draw their support there, have none."""
-APART = 48
-"""What axis k of a product is made of begins at element k * 2^APART of the stream."""
 PAIR_MOMENTUM = 0.9
 BUTTERFLIES = 3
 Layer = tuple[Array, Array, Array, Array]
@@ -282,13 +280,6 @@ def cosine_transform(x: Array, inverse: bool = False) -> Array:
         raise ModuleNotFoundError('cosine transforms take scipy: pip install "evenbits[scipy]"') from error
     y: Array = (fft.idct if inverse else fft.dct)(x, norm="ortho", axis=-1) if x.size else x.copy()
     return y
-
-
-def along(x: Array, axis: int, transform: Callable[[Array], Array]) -> Array:
-    """A function of rows, applied along an axis of an array."""
-    rows = np.ascontiguousarray(np.moveaxis(x, axis, -1))
-    made = transform(rows.reshape(-1, rows.shape[-1]))
-    return np.ascontiguousarray(np.moveaxis(made.reshape(*rows.shape[:-1], made.shape[-1]), -1, axis))
 
 
 def nearly_gaussian(seed: int, stream: int, count: int, first: int = 0) -> Array:

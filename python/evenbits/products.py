@@ -49,6 +49,8 @@ class Linear:
         self.spec = spec = weights._spec
         if not spec.shape:
             raise ValueError("weights has shape (); it must have one axis or more")
+        if spec.axes:
+            raise ValueError(f"weights is an array of {len(spec.axes)} axes as one row; decode it first, or take form='vector'")
         planes = {name: np.require(plane, None, ("C", "A", "E")) for name, plane in weights.planes.items()}
         self.meaning = Meaning(spec, planes.get("levels"))
         self.codes = planes["codes"]
@@ -118,7 +120,7 @@ class Linear:
     def _columns(self, x: Array, workers: int) -> Array:
         """x as the coordinates that have codes see it: <W, x> = <coordinates of W, this>."""
         spec, e = self.spec, self.spec.embedding
-        if e is not None and e.kind == "frame":
+        if e is not None and e.framed:
             x = self.meaning.frame.analyse(x, workers)
         elif e is not None:
             x = randomized_hadamard(x, seed=spec.seed, stream=spec.stream, rounds=e.rounds, workers=workers)
@@ -126,7 +128,8 @@ class Linear:
 
     def _chunk(self, begin: int, end: int, columns: Array, result: Array) -> None:
         codes = self.meaning.unpack(self.codes[begin:end])
-        numbers = self.meaning.look_up(codes, self.scale[begin:end], None if self.zero is None else self.zero[begin:end])
+        zero = None if self.zero is None else self.zero[begin:end]
+        numbers = self.meaning.look_up(codes, self.scale[begin:end], zero, begin)
         self._product(numbers, 32, np.ones((end - begin, 1), np.float32), None, columns, result, begin, 1, self.columns)
 
     def _product(

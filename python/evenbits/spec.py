@@ -4,13 +4,16 @@
 |---|---|
 | format | 1 |
 | method, bits | who chose the codes, and the rate asked for, "p/q" bits a code; for people, not for decoding |
-| shape, dtype | of the array: rows are its leading axes, d its last (1 row and d = 1 for a scalar) |
-| embedding | absent, or {"kind": "hadamard" or "frame", "length": n, "rounds": r}: the row is y = R x or a with S a = x |
+| shape, dtype | of the array: rows are its leading axes, d its last (1 row and d = 1 for a scalar), but see basis |
+| embedding | absent, or {"kind": "hadamard", "frame" or "dct_frame", "length": n, "rounds": r}: y = R x or a with S a = x |
 | seed, stream | of the embedding and of the kept coordinates |
 | kept | absent, or k: only k coordinates a row, drawn at random, have a code, the others are 0 |
 | codes | [M, u, p, w]: blocks of p digits in w bits, LSB first, u of them with M + 1 levels (see ``packing.Radix``) |
 | grid | what a code means, see ``levels_of``; "pairs": a number in each of two bases, see below |
 | scales | {"dtype": ..., "per": "tensor", "row" or a number of coordinates} |
+| basis | {"transform": of ``orthogonal.KINDS``, "axes": [n, ...]}, for grid "pairs"; either may be absent |
+| books | for grid "pairs": "row" or [i, j], absent for one of the tensor |
+| portable | false where decoding needs functions that differ between machines (those of scipy); else absent |
 
 A key that is absent has its default: rounds 1, seed 0, stream 0, scales {"dtype": "float32", "per": "row"}; the spec counts
 as side information, so it is short.
@@ -18,7 +21,13 @@ Planes: ``codes`` uint8 (rows, bytes a row, padded to 4); ``scales`` (rows, grou
 the same shape, uint8 or uint16, for grid "affine"; ``levels`` float32 for grid "table", and two rows of them for "pairs".
 A coordinate is y = (level[code] - zero) * scale, zero being 0 where there is no plane of that name.
 With grid "pairs" the coordinates of a row are y = (u + P v) * scale, u the first row's levels of the codes and v the second
-row's, both 0 where there is no code, P = H diag(signs) H / n with the signs of stream + SECOND.
+row's, both 0 where there is no code, P = H diag(signs) H / n with the signs of stream + SECOND, or another transform.
+With "axes", two or more, the last axes of the array are one row, in the order of memory: d is the product of their lengths.
+After the rotation, which goes along each of them, they have the lengths "axes", without one they have these from the start.
+P goes along each of them as well; of matrices, X = R_1^T (U + P_1 V P_2^T) R_2, scaled.
+With "books" each row has levels of its own, in float16: "row": plane ``levels`` (rows, 2, levels); [i, j]: (rows, i + j), code c
+meaning level c mod i of the first i and c // i of the others, the last pair for c >= i j; with upper digits [i, j, i', j'],
+(rows, i + j + i' + j'), those of the lower ones first.
 """
 
 from __future__ import annotations
@@ -36,6 +45,7 @@ from numpy.typing import NDArray
 
 from evenbits.codebooks import Law, lloyd_max, optimal_step
 from evenbits.matrices import base_order
+from evenbits.orthogonal import KINDS, PORTABLE, no_transform
 from evenbits.packing import Radix
 
 FORMAT = 1
@@ -59,6 +69,11 @@ class EncodedError(ValueError):
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces and ASCII alone: one text for one value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plane_bytes(layout: Mapping[str, tuple[str, tuple[int, ...]]]) -> int:
+    """Bytes of planes of these dtypes and shapes."""
+    return sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in layout.values())
 
 
 @lru_cache(maxsize=1024)
@@ -91,11 +106,15 @@ def levels_of(grid: str, count: int, of: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Embedding:
-    """kind "hadamard": n = length coordinates of a random rotation; kind "frame": coefficients in a Parseval frame."""
+    """kind "hadamard": n = length coordinates of a random rotation; other kinds: coefficients in a Parseval frame."""
 
     kind: str
     length: int
     rounds: int = 1
+
+    @property
+    def framed(self) -> bool:
+        return self.kind != "hadamard"
 
 
 @dataclass(frozen=True)
@@ -114,14 +133,25 @@ class Spec:
     embedding: Embedding | None = None
     seed: int = 0
     stream: int = 0
+    transform: str = "involution"
+    axes: tuple[int, ...] = ()
+    """Lengths of a row's axes after the embedding, if it has several."""
+    books: tuple[int, ...] | None = None
+    """None: one codebook for the tensor. (): one a row. (i, j, ...): one a row, all pairs of i and j levels."""
+    portable: bool = True
 
     @property
     def d(self) -> int:
-        return self.shape[-1] if self.shape else 1
+        return math.prod(self.row_shape)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The last axes of the shape, which make a row."""
+        return self.shape[-max(1, len(self.axes)) :]
 
     @property
     def rows(self) -> int:
-        return math.prod(self.shape[:-1])
+        return math.prod(self.shape[: -max(1, len(self.axes))])
 
     @property
     def length(self) -> int:
@@ -151,12 +181,13 @@ class Spec:
         if self.grid in ("table", PAIRS):
             levels = self.codes.levels + (self.top if self.codes.upper else 0)
             planes["levels"] = ("float32", (2, levels) if self.grid == PAIRS else (levels,))
+            if self.books is not None:
+                planes["levels"] = ("float16", (self.rows, sum(self.books)) if self.books else (self.rows, 2, levels))
         return planes
 
     def nbytes(self) -> int:
         """Bytes of all planes and of the canonical JSON of the spec itself."""
-        planes = sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in self.layout().values())
-        return planes + len(canonical_json(self.to_dict()))
+        return plane_bytes(self.layout()) + len(canonical_json(self.to_dict()))
 
     def to_dict(self) -> dict[str, Any]:
         r = self.codes
@@ -179,35 +210,49 @@ class Spec:
             spec["kept"] = self.kept
         if self.draws:
             spec |= {key: value for key, value in (("seed", self.seed), ("stream", self.stream)) if value}
+        basis = {"transform": self.transform} if self.transform != "involution" else {}
+        if basis or self.axes:
+            spec["basis"] = basis | ({"axes": list(self.axes)} if self.axes else {})
+        if self.books is not None:
+            spec["books"] = list(self.books) or "row"
+        if not self.portable:
+            spec["portable"] = False
         return spec
 
     @classmethod
     def parse(cls, spec: Mapping[str, Any]) -> Spec:
         """The spec of a dictionary. Raises EncodedError that names the key for anything it does not mean."""
-        top = _Reader(spec, "spec")
-        if top.integer("format", 0, 2**31) != FORMAT:
-            raise EncodedError(f"spec.format is {spec['format']}; this version of evenbits reads format {FORMAT}")
+        top = Reader(spec, "spec")
+        top.format()
         method = top.text("method")
         bits = top.fraction("bits")
         shape = top.shape("shape")
-        d = shape[-1] if shape else 1
+        paired = spec.get("grid") == PAIRS
+        basis = Reader(top.take("basis") if paired and "basis" in spec else {}, "spec.basis")
+        transform = basis.choice("transform", tuple(KINDS)) if "transform" in basis.rest else "involution"
+        axes = basis.axes("axes", shape) if "axes" in basis.rest else ()
+        basis.finish()
+        d = math.prod(shape[-max(1, len(axes)) :])
         embedding = None
         if "embedding" in spec:
-            e = _Reader(top.take("embedding"), "spec.embedding")
-            kind = e.choice("kind", ("hadamard", "frame"))
-            most = min(2 * max(d, 1) if kind == "hadamard" else 128 * max(d, 1), 2**32)  # beyond what the methods make
+            e = Reader(top.take("embedding"), "spec.embedding")
+            kind = e.choice("kind", ("hadamard", "frame", "dct_frame"))
+            most = min((2 ** max(1, len(axes)) if kind == "hadamard" else 128) * max(d, 1), 2**32)  # beyond what is made
             embedding = Embedding(kind, e.integer("length", max(d, 1), most), e.integer("rounds", 1, 64, 1))
             e.finish()
-            if base_order(embedding.length) is None or (kind == "frame" and embedding.rounds != 1):
+            known = kind == "dct_frame" or all(base_order(n) for n in axes or (embedding.length,))
+            if not known or (embedding.rounds != 1 and (axes or embedding.framed)):
                 raise EncodedError(f"spec.embedding.length is {embedding.length}; no transform has that length")
         length = embedding.length if embedding else d
+        if axes and (math.prod(axes) != length or (embedding is None and axes != shape[-len(axes) :])):
+            raise EncodedError(f"spec.basis.axes is {list(axes)}, which does not make rows of {length} coordinates")
         kept = top.integer("kept", 1, length) if "kept" in spec else length
-        draws = embedding is not None or kept < length or spec.get("grid") == PAIRS
+        draws = embedding is not None or kept < length or paired
         seed = top.integer("seed", 0, 2**64 - 1, 0) if draws else 0
         stream = top.integer("stream", 0, KEPT - 1, 0) if draws else 0
         codes = top.radix("codes")
         grid = top.choice("grid", GRIDS)
-        s = _Reader(top.take("scales") if "scales" in spec else {"dtype": "float32", "per": "row"}, "spec.scales")
+        s = Reader(top.take("scales") if "scales" in spec else {"dtype": "float32", "per": "row"}, "spec.scales")
         scale_dtype = s.choice("dtype", tuple(SCALE_DTYPES))
         per = s.take("per")
         s.finish()
@@ -220,14 +265,21 @@ class Spec:
         else:
             raise EncodedError(f"spec.scales.per is {per!r}; it must be 'tensor', 'row' or 1 to {kept - 1}")
         dtype = top.choice("dtype", VALUE_DTYPES)
+        books = top.books("books", codes) if paired and "books" in spec else None
+        portable = top.rest.pop("portable", True)
         top.finish()
-        out = cls(method, bits, shape, dtype, grid, codes, scale_dtype, group, kept, embedding, seed, stream)
+        cosines = transform not in PORTABLE or (embedding is not None and embedding.kind == "dct_frame")
+        if not isinstance(portable, bool) or (cosines and portable):
+            raise EncodedError(f"spec.portable is {portable!r}; it must be false where there are cosine transforms")
+        out = cls(method, bits, shape, dtype, grid, codes, scale_dtype, group, kept, embedding, seed, stream,
+                  transform, axes, books, portable)  # fmt: skip
         if not possible(grid, codes):
             raise EncodedError(f"spec.codes.levels is {codes.levels}, which grid {grid!r} does not have")
         if (embedding or grid == PAIRS) and group not in (0, max(kept, 1)):
             raise EncodedError("spec.scales.per must be 'row' or 'tensor' where there is an embedding")
-        if grid == PAIRS and length and base_order(length) is None:
-            raise EncodedError(f"spec.shape ends with {length}; no transform has that length, as grid 'pairs' needs")
+        for n in (axes or (length,)) if paired and length else ():
+            if why := no_transform(transform, n):
+                raise EncodedError(f"spec.shape ends with {n}; no transform has that length, as grid 'pairs' needs: {why}")
         return out
 
 
@@ -237,7 +289,7 @@ def possible(grid: str, codes: Radix) -> bool:
     return (codes.levels >= 3 if grid == "mid_tread" else True) and (top <= 256 if grid in (*LAWS, "table", PAIRS) else True)
 
 
-class _Reader:
+class Reader:
     """Takes keys out of a dictionary that nobody has checked."""
 
     def __init__(self, spec: Any, where: str) -> None:
@@ -253,6 +305,11 @@ class _Reader:
     def finish(self) -> None:
         if self.rest:
             raise EncodedError(f"{self.where}.{min(map(str, self.rest))} is unknown to this version of evenbits")
+
+    def format(self) -> None:
+        found = self.integer("format", 0, 2**31)
+        if found != FORMAT:
+            raise EncodedError(f"{self.where}.format is {found}; this version of evenbits reads format {FORMAT}")
 
     def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
         value = self.take(key) if default is None else self.rest.pop(key, default)
@@ -288,6 +345,24 @@ class _Reader:
             return Radix(*value)
         except ValueError as error:
             raise EncodedError(f"{self.where}.{key}: {error}") from None
+
+    def axes(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        value = self.take(key)
+        whole = isinstance(value, list) and 2 <= len(value) <= len(shape) and all(type(n) is int for n in value)
+        if not whole or any(not d <= n <= 2 * d for d, n in zip(shape[-len(value) :], value, strict=True) if d) or 0 in shape:
+            raise EncodedError(f"{self.where}.{key} is {value!r}; it must be lengths of the last axes of {list(shape)}")
+        return tuple(value)
+
+    def books(self, key: str, codes: Radix) -> tuple[int, ...]:
+        value = self.take(key)
+        if value == "row":
+            return ()
+        counts = [codes.levels, codes.levels + 1] if codes.upper else [codes.levels]
+        if not isinstance(value, list) or len(value) != 2 * len(counts) or any(type(n) is not int or n < 1 for n in value):
+            raise EncodedError(f"{self.where}.{key} is {value!r}; it must be 'row' or {2 * len(counts)} numbers of levels")
+        if any(i * j > count for i, j, count in zip(value[::2], value[1::2], counts, strict=True)):
+            raise EncodedError(f"{self.where}.{key} is {value!r}, more pairs than codes")
+        return tuple(value)
 
     def shape(self, key: str) -> tuple[int, ...]:
         value = self.take(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
@@ -90,6 +91,8 @@ class Quantizer:
     fit: str = "range"
     group: int = -1
     """Coordinates that share a scale: -1 a row, 0 the tensor."""
+    allowed: int | None = None
+    """Bytes that a fallback may take, where there is a budget; without one, what the method itself would take."""
     searches: bool = False
     """Whether the range is clipped where the squared error is least."""
 
@@ -102,8 +105,9 @@ class Quantizer:
         """The spec of an array of that shape and dtype: it depends on nothing else."""
         for n in shape:
             integer(n, "shape", 0, 2**40)
-        d = shape[-1] if shape else 1
-        embedding = self.embedding(d) if d else None
+        row = self.row_shape(shape)
+        d = math.prod(row)
+        embedding = self.embedding_of(row) if d else None
         length = embedding.length if embedding else d
         codes, kept = code_layout(self.rate(d, length) if d else self.bits, length)
         grid = self.grid_for(codes)
@@ -147,6 +151,14 @@ class Quantizer:
         return Encoded(planes, spec.to_dict())
 
     # In what follows methods differ.
+
+    def row_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The last axes of an array of that shape that make a row: one of them, or none of a scalar."""
+        return shape[-1:]
+
+    def embedding_of(self, row: tuple[int, ...]) -> Embedding | None:
+        """The embedding of rows of that shape."""
+        return self.embedding(math.prod(row))
 
     def embedding(self, d: int) -> Embedding | None:
         """The embedding of rows of d values."""

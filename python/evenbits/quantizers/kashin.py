@@ -2,28 +2,40 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 
 from numpy.typing import ArrayLike
 
-from evenbits._arrays import Array, integer, real
+from evenbits._arrays import Array, as_array, integer, real
+from evenbits.axes import rotate
 from evenbits.codebooks import optimal_step
 from evenbits.encoded import Encoded, Meaning
 from evenbits.matrices import base_order, hadamard_length, unknown_length
-from evenbits.quantizers.base import Quantizer, choice
+from evenbits.orthogonal import KINDS, PORTABLE, no_transform
+from evenbits.quantizers.base import MOST_BITS, Quantizer, choice, stored_dtype
+from evenbits.quantizers.budget import within_bytes
 from evenbits.quantizers.near_democratic import NearDemocratic
 from evenbits.quantizers.pairs import NotConvergedError, PairWalk
-from evenbits.spec import PAIRS, Embedding
+from evenbits.spec import PAIRS, Embedding, Spec
 from evenbits.transforms import randomized_hadamard
 
 
 class Kashin(Quantizer):
     """Each row as u + P v, every code a level of u and one of v: two bases, P = H diag(signs) H / n. Up to 8 bits.
 
+    form: "vector" (default: rows are the last axis), "matrix" (the last two axes are one row, X = U + P_1 V P_2^T) or "tensor"
+    (all axes are one row, with a transform along each): rows of one scale and, where there is a rotation, one along each axis.
+    These have fewer random numbers, and heavy tails may keep the decomposition from converging without a rotation.
+    transform: "involution" (default), "dct" (C^T diag(signs) C, C the DCT-II; takes scipy, whose functions are not the same on
+    all machines, so neither are the bytes), "butterfly", "householder" or "dense": see ``evenbits.orthogonal``. Of any
+    length without a rotation, "involution" aside; much slower than the involution; with "householder" u and v do not converge.
     refine: the codes of a row are decided together, those of v given u and of u given v; without it, u and v are the
     Kashin decomposition of the papers, and then clustered. Default: with separate clusters.
-    clusters: "separate" (default; levels of u times levels of v) or "joint" (any 2^bits pairs), one codebook for the tensor,
-    in units of the rows' root mean square.
+    clusters: "separate" (default; levels of u times levels of v) or "joint" (any 2^bits pairs), in units of the rows' root mean
+    square.
+    codebook: one for the "tensor" (default), or one for each "row", of float16 numbers: 2^bits pairs, or with separate clusters
+    the levels of both factors, 8 for 2 + 2 bits. For few and long rows, and for rows that differ without a rotation.
     second: levels of v with separate clusters: 2 (default with refine), or up to the square root of the level
     count, as many as leave the fewest pairs out (default without: 2 + 2 bits at 4; odd numbers of levels serve it badly).
     schedule, without refine: "alternating" (default: u, u, v, v) or "greedy" (whichever step is longer: rows then begin with
@@ -46,7 +58,10 @@ class Kashin(Quantizer):
         self,
         bits: float | Fraction,
         *,
+        form: str = "vector",
+        transform: str = "involution",
         clusters: str = "separate",
+        codebook: str = "tensor",
         refine: bool | None = None,
         second: int | None = None,
         schedule: str = "alternating",
@@ -60,6 +75,9 @@ class Kashin(Quantizer):
         scale_dtype: str = "float32",
     ) -> None:
         super().__init__(bits, seed=seed, stream=stream, scale_dtype=scale_dtype)
+        self.form = choice(form, "form", ("vector", "matrix", "tensor"))
+        self.transform = choice(transform, "transform", tuple(KINDS))
+        self.codebook = choice(codebook, "codebook", ("tensor", "row"))
         self.clusters = choice(clusters, "clusters", ("separate", "joint"))
         self.refine = clusters == "separate" if refine is None else bool(refine)
         self.schedule = choice(schedule, "schedule", ("alternating", "greedy"))
@@ -77,11 +95,37 @@ class Kashin(Quantizer):
     def embedding(self, d: int) -> Embedding | None:
         if self.rotate:
             return Embedding("hadamard", hadamard_length(d))
-        if base_order(d) is None:
+        if base_order(d) is None and self.transform == "involution":
             raise ValueError(f"rotate is False; {unknown_length(d).replace(' (pad=True)', '')}, or rotate")
         return None
 
+    def row_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if self.form == "matrix" and len(shape) < 2:
+            raise ValueError(f"form is 'matrix'; x has shape {shape}, and it must have two axes or more")
+        count = {"vector": 1, "matrix": 2, "tensor": max(1, len(shape))}[self.form]
+        return shape[-1:] if 0 in shape else shape[-count:]
+
+    def embedding_of(self, row: tuple[int, ...]) -> Embedding | None:
+        if len(row) < 2:
+            return super().embedding_of(row)
+        parts = [self.embedding(n) for n in row]
+        return Embedding("hadamard", math.prod(p.length for p in parts if p)) if self.rotate else None
+
+    def spec(self, shape: tuple[int, ...], dtype: str = "float32") -> Spec:
+        spec, row = super().spec(shape, dtype), self.row_shape(tuple(shape))
+        axes = tuple(hadamard_length(n) if self.rotate else n for n in row) if len(row) > 1 else ()
+        for n in axes or (spec.length,):
+            if n and (why := no_transform(self.transform, n)):
+                raise ValueError(f"transform is {self.transform!r}; {why}")
+        books: tuple[int, ...] | None = None
+        if self.codebook == "row":
+            counts = (spec.codes.levels, spec.top) if spec.codes.upper else (spec.top,)
+            books = () if self.clusters == "joint" else tuple(n for count in counts for n in self.levels_of_pair(count))
+        return replace(spec, transform=self.transform, axes=axes, books=books, portable=self.transform in PORTABLE)
+
     def embed(self, x: Array, meaning: Meaning) -> Array:
+        if self.rotate and meaning.spec.axes:
+            return rotate(x, meaning.spec.row_shape, meaning.spec.axes, self.seed, self.stream)
         return randomized_hadamard(x, seed=self.seed, stream=self.stream) if self.rotate else x
 
     def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:
@@ -90,9 +134,16 @@ class Kashin(Quantizer):
         except NotConvergedError as error:
             if self.fallback == "error":
                 raise
-            warnings.warn(f"{error}; encoded by {self.fallback!r} instead", RuntimeWarning, stacklevel=2)
+            what, a = str(error), as_array(x)
+        shape, dtype = a.shape, stored_dtype(a.dtype)
         settings = {"seed": self.seed, "stream": self.stream, "scale_dtype": self.scale_dtype}
-        return NearDemocratic(self.bits, **settings).encode(x, workers=workers)  # type: ignore[arg-type]
+        allowed, most = (self.nbytes(shape, dtype), self.bits) if self.allowed is None else (self.allowed, Fraction(MOST_BITS))
+        other = within_bytes(NearDemocratic, shape, dtype, allowed, most, **settings)
+        if other is None:
+            raise ValueError(f"{what}; and {self.fallback!r}, which was to encode it instead, takes more bytes at any rate")
+        report = f"{what}; encoded by {self.fallback!r} instead, at {float(other.bits):.4g} bits"
+        warnings.warn(report, RuntimeWarning, stacklevel=2)
+        return other.encode(a, workers=workers)
 
     def levels_of_pair(self, count: int) -> tuple[int, int]:
         """How many levels u and v have where codes have ``count`` values."""

@@ -42,10 +42,11 @@ class PairWalk(Walk):
         self.parts = [(slice(0, split), spec.top), (slice(split, n), spec.codes.levels)]  # coordinates, level count
         pairs = [self.quantizer.levels_of_pair(count) for _, count in self.parts]
         self.pairs = pairs
-        few = copy.copy(self)
-        few.left = {}
-        few.x = np.ascontiguousarray(self.x[:: max(1, spec.rows * spec.length // SAMPLE)])
-        for_row_chunks(1, 1, 1, lambda begin, end: few._learn_levels())  # it sees to the state of the floating-point unit
+        if spec.books is None:
+            few = copy.copy(self)
+            few.left = {}
+            few.x = np.ascontiguousarray(self.x[:: max(1, spec.rows * spec.length // SAMPLE)])
+            for_row_chunks(1, 1, 1, lambda begin, end: few._learn_for_tensor())  # it sees to the floating-point unit's state
         self._sweep(self._rows)
         self._require_convergence()
 
@@ -60,11 +61,21 @@ class PairWalk(Walk):
 
     def _rows(self, begin: int, end: int) -> None:
         _, exponent, whole, _ = self._coordinates(begin, end)
-        size, _ = self._units(whole)
-        codes = self._codes(whole, self._factors(whole, begin))
+        size, unit = self._units(whole)
+        factors = self._factors(whole, begin)
+        codes = self._together(whole) if factors is None else None
+        if self.spec.books is not None:
+            for i in range(len(whole)):
+                own = slice(i, i + 1)
+                parts = None if factors is None else (factors[0][own], factors[1][own])
+                book = self._learned(unit[own], parts, None if codes is None else codes[own])
+                self.planes["levels"][begin + i] = self._compact(book)
+        if factors is not None:
+            codes = self._nearest(factors, self.meaning.books(begin, end))
+        assert codes is not None
         stored, scale = self._store(size, exponent)
         if self.fits:
-            made = self.meaning.look_up(codes, np.ones((len(codes), 1), np.float32), None)
+            made = self.meaning.look_up(codes, np.ones((len(codes), 1), np.float32), None, begin)
             n = whole.shape[1]
             stored = self._store_fit(scale, (dot(whole, made, n), dot(made, made, n)), exponent)
         self.planes["scales"][begin:end] = stored
@@ -83,23 +94,32 @@ class PairWalk(Walk):
         q = self.quantizer
         if q.refine:
             return None
-        u, v, left = self.meaning.involution.split(whole, q.schedule, q.iterations, q.tolerance)
+        u, v, left = self.meaning.transform.split(whole, q.schedule, q.iterations, q.tolerance)
         self.left |= {begin + int(i): float(left[i]) for i in np.flatnonzero(left > q.tolerance)}
         return self._kept(u), self._kept(v)
 
-    def _codes(self, whole: Array, factors: tuple[Array, Array] | None) -> Array:
-        """Codes of the kept coordinates, given the levels."""
-        if factors is None:
-            return self._together(whole)
-        table = self.planes["levels"]
+    def _nearest(self, factors: tuple[Array, Array], tables: Array) -> Array:
+        """Codes of the kept coordinates, given the levels: those of all rows, or of each."""
+        if len(tables) > 1:
+            rows = [((factors[0][i : i + 1], factors[1][i : i + 1]), tables[i : i + 1]) for i in range(len(tables))]
+            return np.concatenate([self._nearest(*row) for row in rows])
         codes = np.empty(factors[0].shape, np.uint8)
-        for (part, _), (i, j), book in zip(self.parts, self.pairs, self._books(table), strict=True):
+        for (part, _), (i, j), book in zip(self.parts, self.pairs, self._books(tables[0]), strict=True):
             u, v = (np.ascontiguousarray(f[:, part]) for f in factors)
             if self.quantizer.clusters == "joint":
                 codes[:, part] = nearest_pair(u, v, book)
             elif u.size:
                 codes[:, part] = nearest_level(u, book[0, :i]) + np.uint8(i % 256) * nearest_level(v, book[1, : i * j : i])
         return codes
+
+    def _compact(self, table: Array) -> Array:
+        """A row's codebook as it is stored."""
+        if not self.spec.books:
+            return table
+        parts: list[Array] = []
+        for (i, j), book in zip(reversed(self.pairs), reversed(self._books(table)), strict=True):
+            parts += [book[0, :i], book[1, : i * j : i]]
+        return np.concatenate(parts)[: sum(self.spec.books)]
 
     def _books(self, table: Array) -> tuple[Array, Array]:
         """The columns of the plane of levels for the two parts of a row."""
@@ -112,16 +132,24 @@ class PairWalk(Walk):
             return (self._kept(whole) >= 0).astype(np.uint8)
         levels: Any = (*self.pairs[0], *self.pairs[1])
         peaks: Any = (*q.peaks(self.pairs[0]), *q.peaks(self.pairs[1]))
-        return self.meaning.involution.joint_codes(whole, self.meaning.split, levels, peaks, q.iterations)
+        return self.meaning.transform.joint_codes(whole, self.meaning.split, levels, peaks, q.iterations)
 
-    def _learn_levels(self) -> None:
+    def _learn_for_tensor(self) -> None:
         """Fill the plane of levels from all rows there are."""
         _, _, whole, _ = self._coordinates(0, len(self.x))
-        _, unit = self._units(whole)
         factors = self._factors(whole, 0)
-        books = self._books(self.planes["levels"])
+        codes = self._together(whole) if factors is None else None
+        self.planes["levels"][:] = self._learned(self._units(whole)[1], factors, codes)
+
+    def _learned(self, unit: Array, factors: tuple[Array, Array] | None, codes: Array | None) -> Array:
+        """Levels for rows in units of their sizes, given their factors, or their codes: (2, levels)."""
+        m = self.spec.codes.levels
+        table = np.zeros((2, m + (m + 1 if self.spec.codes.upper else 0)), np.float32)
+        books = self._books(table)
         if factors is None:
-            return self._learn_together(unit, self._together(whole), books)
+            assert codes is not None
+            self._learn_together(unit, codes, books)
+            return table
         for (part, count), (i, j), book in zip(self.parts, self.pairs, books, strict=True):
             u, v = (f[:, part] for f in factors)
             if not u.size:
@@ -129,10 +157,11 @@ class PairWalk(Walk):
             separate = product(padded(kmeans(u, i), i), padded(kmeans(v, j), j))
             joint = self.quantizer.clusters == "joint"
             book[:] = kmeans_pairs(u, v, separate, count) if joint else padded(separate, count)
+        return table
 
     def _learn_together(self, unit: Array, codes: Array, books: tuple[Array, Array]) -> None:
         """Levels of least squared error for given codes: those of u given v and of v given u, in turn."""
-        q, p = self.quantizer, self.meaning.involution
+        q, p = self.quantizer, self.meaning.transform
         for (_, count), pair, book in zip(self.parts, self.pairs, books, strict=True):
             u, v = (np.linspace(-peak, peak, m) for m, peak in zip(pair, q.peaks(pair), strict=True))
             book[:] = padded(product(u, v), count)
@@ -149,7 +178,7 @@ class PairWalk(Walk):
         refresh(1)
         for _ in range(ROUNDS):
             for k in (0, 1):
-                target = self._kept(unit - p(factors[1]) if k == 0 else p(unit - factors[0]))
+                target = self._kept(unit - p(factors[1]) if k == 0 else p.adjoint(unit - factors[0]))
                 for (part, count), (i, j), book in zip(self.parts, self.pairs, books, strict=True):
                     if target[:, part].size and (i, j)[k] > 1:
                         every = np.minimum(np.arange(count), i * j - 1)

@@ -11,7 +11,7 @@ from evenbits import _core, _fused
 from evenbits._arrays import LARGEST, Array, bfloat16_bits, peak_exponent, require_finite
 from evenbits._chunks import for_row_chunks
 from evenbits.codebooks import nearest_level
-from evenbits.encoded import Meaning, as_matrix, per_coordinate, stored_scales
+from evenbits.encoded import Meaning, per_coordinate, stored_scales
 from evenbits.packing import pack, pack_radix
 from evenbits.rounding import round_nearest, round_stochastic
 from evenbits.spec import DITHER, LAWS, UNIFORM, Spec
@@ -41,7 +41,7 @@ class Walk:
 
     def __init__(self, quantizer: Quantizer, spec: Spec, planes: dict[str, Array], source: Array, workers: int) -> None:
         self.quantizer, self.spec, self.planes, self.source, self.workers = quantizer, spec, planes, source, workers
-        self.x = as_matrix(source)
+        self.x = source.reshape(spec.rows, spec.d)
         self.group = spec.group or spec.kept
         stochastic = quantizer.rounding == "stochastic"
         self.fits = quantizer.fit != "range" and not stochastic
