@@ -33,6 +33,7 @@ from evenbits._tensorfile import (
     tensor_of,
     write_file,
 )
+from evenbits.codings import Coding
 from evenbits.encoded import Encoded, EncodedError, canonical_json, decode, validate
 from evenbits.spec import Spec
 
@@ -119,14 +120,14 @@ def save(path: Path, tensors: Mapping[str, Any]) -> None:
 
 
 def entry_of(name: str, value: Any, shape: tuple[int, ...] | None = None) -> Entry:
-    """The entry of codes (Encoded, or the Spec of codes yet to come), of a raw tensor, or of an array."""
+    """The entry of codes (Encoded, or the spec of codes yet to come), of a raw tensor, or of an array."""
     if not isinstance(name, str):
         raise TypeError(f"the tensor name {name!r} is a {type(name).__name__}; it must be a string")
     if isinstance(value, Encoded):
         validate(value)
         planes = {plane: tensor_of(array, name) for plane, array in value.planes.items()}
         return Entry(name, value.spec, planes, shape)
-    if isinstance(value, Spec):
+    if isinstance(value, (Spec, Coding)):
         planes = {plane: tensor_like(dtype, shape) for plane, (dtype, shape) in value.layout().items()}
         return Entry(name, value.to_dict(), planes, shape)
     return Entry(name, None, {"": value if isinstance(value, Tensor) else tensor_of(as_array(value, name), name)})

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from evenbits import _fused
 from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, output, peak_exponent, widened, workers_of
 from evenbits._chunks import CHUNK, for_row_chunks
+from evenbits.codings import Coding, parse
 from evenbits.axes import rotate_back
 from evenbits.codebooks import dequantize
 from evenbits.embedding import Frame
@@ -34,23 +35,30 @@ class Encoded:
     spec: dict[str, Any] = field(repr=False)
 
     @cached_property
+    def _meaning(self) -> Spec | Coding:
+        return parse(self.spec)
+
+    @property
     def _spec(self) -> Spec:
-        return Spec.parse(self.spec)
+        """The spec of digits on a grid; a TypeError for other codings."""
+        if isinstance(self._meaning, Spec):
+            return self._meaning
+        raise TypeError(f"method {self.method!r} has no code for each value; decode it first")
 
     @property
     def method(self) -> str:
         """The quantizer that chose the codes."""
-        return self._spec.method
+        return self._meaning.method
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array that ``decode`` gives."""
-        return self._spec.shape
+        return self._meaning.shape
 
     @property
     def dtype(self) -> str:
         """Its dtype: float64, float32, float16 or bfloat16."""
-        return self._spec.dtype
+        return self._meaning.dtype
 
     @property
     def nbytes(self) -> int:
@@ -84,7 +92,7 @@ class Encoded:
 
 def validate(encoded: Encoded) -> None:
     """Raise EncodedError, naming the plane or key, unless spec and planes fit together."""
-    spec = encoded._spec
+    spec = encoded._meaning
     layout = spec.layout()
     if not isinstance(encoded.planes, Mapping):
         raise EncodedError("planes is not a dictionary")
@@ -98,10 +106,13 @@ def validate(encoded: Encoded) -> None:
         if not isinstance(plane, np.ndarray) or plane.dtype != dtype or plane.shape != shape:
             found = f"{plane.dtype}{plane.shape}" if isinstance(plane, np.ndarray) else type(plane).__name__
             raise EncodedError(f"plane {name!r} is {found}; the spec says {dtype}{shape}")
-    for name in ("scales", "levels"):
-        plane = encoded.planes.get(name)
-        if plane is not None and not np.isfinite(stored_scales(plane, spec.scale_dtype if name == "scales" else "")).all():
+    for name, plane in encoded.planes.items():
+        halves = name == "scales" and isinstance(spec, Spec) and spec.scale_dtype == "bfloat16"
+        numbers = widened(plane) if halves else plane
+        if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
             raise EncodedError(f"plane {name!r} holds a number that is not finite")
+    if isinstance(spec, Coding):
+        spec.check(encoded.planes)
 
 
 def stored_scales(plane: Array, dtype: str) -> Array:
@@ -120,7 +131,7 @@ def decode(encoded: Encoded, *, out: Array | None = None, workers: int = 1) -> A
     if not isinstance(encoded, Encoded):
         raise TypeError(f"encoded is a {type(encoded).__name__}; pass what quantize or load gave")
     workers = workers_of(workers)
-    restore = _Restore(encoded)
+    restore = _restore(encoded)
     spec = restore.spec
     out = output(out, spec.shape, value_dtype(spec.dtype))
     if out.size:
@@ -130,7 +141,7 @@ def decode(encoded: Encoded, *, out: Array | None = None, workers: int = 1) -> A
 
 def _decoded(encoded: Encoded) -> Iterator[tuple[int, Array]]:
     """What ``decode`` gives, a few rows at a time, each with the number of the first."""
-    restore = _Restore(encoded)
+    restore = _restore(encoded)
     spec = restore.spec
     step = max(1, CHUNK // max(spec.length, 1))
     for begin in range(0, spec.rows if spec.d else 0, step):
@@ -271,11 +282,31 @@ def per_coordinate(groups: Array, group: int, count: int) -> Array:
     return groups if groups.shape[-1] == 1 else np.repeat(groups, group, axis=-1)[..., :count]
 
 
+class _Other:
+    """Decodes rows of another coding."""
+
+    def __init__(self, encoded: Encoded, spec: Coding) -> None:
+        self.spec = spec
+        self.rows = spec.decoder({name: contiguous(plane) for name, plane in encoded.planes.items()})
+
+    def fill_all(self, out: Array, workers: int) -> None:
+        for_row_chunks(len(out), self.spec.length, workers, lambda begin, end: self.fill(begin, end, out[begin:end]))
+
+    def fill(self, begin: int, end: int, out: Array) -> None:
+        with np.errstate(over="ignore", under="ignore"):
+            out[:] = within(self.rows(begin, end), self.spec.dtype)
+
+
+def _restore(encoded: Encoded) -> _Restore | _Other:
+    validate(encoded)
+    spec = encoded._meaning
+    return _Restore(encoded) if isinstance(spec, Spec) else _Other(encoded, spec)
+
+
 class _Restore:
     """Decodes rows."""
 
     def __init__(self, encoded: Encoded) -> None:
-        validate(encoded)
         self.spec = spec = encoded._spec
         self.planes = planes = {name: contiguous(plane) for name, plane in encoded.planes.items()}
         self.meaning = Meaning(spec, planes.get("levels"))
@@ -307,9 +338,9 @@ class _Restore:
             left = self.rotated.decode(self.planes["codes"][begin:end], self.planes["scales"][begin:end], y, 1)
             done = left[0][0] if left else len(out)
             if y is not out:
-                out[:done] = self.within(y[:done])
+                out[:done] = within(y[:done], self.spec.dtype)
         if done < len(out):
-            out[done:] = self.within(self.rows(begin + done, end))
+            out[done:] = within(self.rows(begin + done, end), self.spec.dtype)
 
     def within(self, y: Array) -> Array:
         """Levels may lie a little beyond the largest number of the dtype: of float16 they do, or of float32 in huge rows."""
@@ -333,6 +364,12 @@ class _Restore:
         if exponent is not None:
             y = np.ldexp(y.astype(np.float64), exponent)
         return y
+
+
+def within(y: Array, dtype: str) -> Array:
+    """Levels may lie a little beyond the largest number of the dtype: of float16 they do, or of float32 in huge rows."""
+    top = LARGEST[dtype]
+    return np.clip(y, -top, top) if y.dtype == np.float64 or dtype in ("float16", "bfloat16") else y
 
 
 def split_range(scale: Array) -> tuple[Array, Array | None]:

@@ -1,5 +1,7 @@
 """The spec: a small dictionary that says, with the planes, how an array is decoded. Format version 1.
 
+Of digits on a grid, that is; a spec with the key "coding" is one of ``evenbits.codings``.
+
 | key | meaning |
 |---|---|
 | format | 1 |
