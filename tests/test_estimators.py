@@ -187,9 +187,10 @@ def test_labels_of_any_kind_survive():
 
 def test_four_bits_classify_digits_as_float64_does():
     x, y = load_digits(return_X_y=True)
-    base = LogisticRegression(max_iter=1000).fit(x / 16, y)
-    model = QuantizedLinearClassifier(4).fit(x / 16, y)
-    assert (model.predict(x / 16) == base.predict(x / 16)).mean() > 0.96
+    x = x / 16
+    base = LogisticRegression(max_iter=1000).fit(x[:500], y[:500])
+    model = QuantizedLinearClassifier(4).fit(x[:500], y[:500])
+    assert (model.predict(x) == base.predict(x)).mean() > 0.96
     assert model.nbytes_ < base.coef_.nbytes / 8
 
 
