@@ -14,6 +14,7 @@
 #include "kernels/reduce.hpp"
 #include "kernels/rounding.hpp"
 #include "kernels/sign_frame.hpp"
+#include "kernels_entropy.hpp"
 
 #define EVENBITS_STRING_(x) #x
 #define EVENBITS_STRING(x) EVENBITS_STRING_(x)
@@ -71,5 +72,10 @@ const evenbits_api table = {
     democratic_f32,
     kashin_split_f32,
     kashin_joint_f32,
+    encode_levels,
+    decode_levels,
+    refine_scratch,
+    refine_encode,
+    refine_decode,
 };
 }  // namespace evenbits::EVENBITS_ISA

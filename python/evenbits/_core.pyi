@@ -154,3 +154,22 @@ def kashin_joint(
     concavity: float,
     workers: int,
 ) -> None: ...
+def encode_levels(levels: _Array, n: int, out: _Array) -> int: ...
+def decode_levels(stream: _Array, n: int, levels: _Array) -> int: ...
+def refine_encode(
+    w: _Array,
+    y: _Array,
+    out: _Array,
+    passes: bool,
+    decay: float,
+    count: int,
+    order: int,
+    most: int,
+    total: float,
+    least: float,
+    level: float,
+    slack: float,
+    first: float,
+    smallest: float,
+) -> tuple[int, int, int, float]: ...
+def refine_decode(stream: _Array, y: _Array, passes: bool, decay: float, events: int) -> int | None: ...

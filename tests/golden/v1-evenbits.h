@@ -52,6 +52,25 @@ typedef struct evenbits_units {
   float step;
 } evenbits_units;
 
+typedef struct evenbits_refinement {
+  size_t n;
+  int passes;
+  double decay;
+  uint64_t events;
+  size_t count, order, most;
+  double total, least;
+  double level, slack;
+  float first;
+  float smallest;
+} evenbits_refinement;
+
+typedef struct evenbits_refined {
+  size_t bytes;
+  uint64_t events;
+  size_t nonzeros;
+  double total;
+} evenbits_refined;
+
 typedef struct evenbits_api {
   uint32_t version;
   const char* isa;
@@ -144,4 +163,10 @@ typedef struct evenbits_api {
   void (*kashin_joint_f32)(const float* x, uint8_t* codes, size_t rows, const evenbits_hadamard* h, const float* signs,
                            size_t split, const evenbits_alphabet* alphabets, uint32_t iterations, float momentum,
                            double concavity, float* scratch);
+  size_t (*encode_levels)(const int16_t* levels, size_t rows, size_t n, uint8_t* out, size_t capacity, uint8_t* scratch);
+  size_t (*decode_levels)(const uint8_t* in, size_t size, size_t rows, size_t n, int16_t* levels, uint8_t* scratch);
+  size_t (*refine_scratch)(const evenbits_refinement* r);
+  evenbits_refined (*refine_encode)(const evenbits_refinement* r, const float* w, float* y, uint8_t* out, size_t capacity,
+                                    uint64_t* scratch);
+  evenbits_refined (*refine_decode)(const evenbits_refinement* r, const uint8_t* in, size_t size, float* y, uint8_t* scratch);
 } evenbits_api;

@@ -92,6 +92,33 @@ typedef struct evenbits_alphabet {
   float peak; /* 0 for one level */
 } evenbits_alphabet;
 
+/* Successive refinement of n magnitudes. Residuals start as |w|; a weight whose residual exceeds the threshold t grows by t.
+ * One at a time, in order and round again, t *= decay after each; where none exceeds t, a lower t is announced: that of the
+ * next residual after the `order` largest, or, with order 0, level times the mean residual of the `count` weights that are not
+ * 0, or what a residual just exceeds if that is less; with slack < 1, level is first multiplied by it until some residual
+ * exceeds. In passes: all that exceed t grow, by as many times t as fit; t is what `order` residuals exceed. Ends as soon as the
+ * residuals add up to `least`, before more than `most` weights are not 0, and when t is down to `smallest` (positive). */
+typedef struct evenbits_refinement {
+  size_t n;        /* at most 2^32 - 2 */
+  int passes;      /* 1: in passes; 0: one at a time */
+  double decay;    /* at most 1; one at a time alone */
+  uint64_t events; /* decoding: how often a weight grows in all */
+  /* encoding alone: */
+  size_t count, order, most;
+  double total, least; /* sums: of all magnitudes, and of the residuals to reach */
+  double level, slack; /* positive; slack at most 1 */
+  float first;         /* threshold of one at a time; positive */
+  float smallest;
+} evenbits_refinement;
+
+/* What a stream holds: its bytes, how often a weight grew, how many are not 0, what the residuals add up to. */
+typedef struct evenbits_refined {
+  size_t bytes;
+  uint64_t events;
+  size_t nonzeros;
+  double total; /* decoding: negative if the bytes make no sense, otherwise 0; bytes and nonzeros are 0 then */
+} evenbits_refined;
+
 typedef struct evenbits_api {
   uint32_t version; /* EVENBITS_API_VERSION of the build; later versions only append members */
   const char* isa;  /* "sse2", "avx2", "avx512", "avx512vbmi" or "neon" */
@@ -250,6 +277,19 @@ typedef struct evenbits_api {
   void (*kashin_joint_f32)(const float* x, uint8_t* codes, size_t rows, const evenbits_hadamard* h, const float* signs,
                            size_t split, const evenbits_alphabet* alphabets, uint32_t iterations, float momentum,
                            double concavity, float* scratch);
+
+  /* Rows of integers from -32767 to 32767, those near 0 in few bits, as a stream of adaptive range coding; its bytes, or
+   * capacity + 1 if they are more. Decoding gives the count of levels that the bytes hold: rows * n if it is whole,
+   * rows * n + 1 if bytes are left over, less if they end early or make no sense. scratch: n bytes. */
+  size_t (*encode_levels)(const int16_t* levels, size_t rows, size_t n, uint8_t* out, size_t capacity, uint8_t* scratch);
+  size_t (*decode_levels)(const uint8_t* in, size_t size, size_t rows, size_t n, int16_t* levels, uint8_t* scratch);
+  /* The stream of weights w and what it makes of them, y, |y| <= |w|; when it has filled `capacity`, y and the counts may be
+   * a little ahead of it. Every prefix decodes, to one of the values that y had. scratch: as many 8-byte words as
+   * refine_scratch says, n bytes for decoding. */
+  size_t (*refine_scratch)(const evenbits_refinement* r);
+  evenbits_refined (*refine_encode)(const evenbits_refinement* r, const float* w, float* y, uint8_t* out, size_t capacity,
+                                    uint64_t* scratch);
+  evenbits_refined (*refine_decode)(const evenbits_refinement* r, const uint8_t* in, size_t size, float* y, uint8_t* scratch);
 } evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or
