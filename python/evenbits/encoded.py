@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenbits import _fused
-from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, output, peak_exponent, widened, workers_of
+from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, output, peak_exponent, real, widened, workers_of
 from evenbits._chunks import CHUNK, for_row_chunks
-from evenbits.codings import Coding, parse
+from evenbits.codings import Coding, RefinementStream, parse
 from evenbits.axes import rotate_back
 from evenbits.codebooks import dequantize
 from evenbits.embedding import Frame
@@ -71,9 +71,22 @@ class Encoded:
         size = math.prod(self.shape)
         return 8 * self.nbytes / size if size else math.inf
 
-    def decode(self, *, out: Array | None = None, workers: int = 1) -> Array:
+    def decode(self, *, bits: float | None = None, out: Array | None = None, workers: int = 1) -> Array:
         """``evenbits.decode(self)``."""
-        return decode(self, out=out, workers=workers)
+        return decode(self, bits=bits, out=out, workers=workers)
+
+    def cut(self, bits: float) -> Encoded:
+        """The beginning of a stream of successive refinement: at most ``bits`` bits a value, everything counted.
+
+        Raises ValueError for other methods, whose codes have no such order, and if not even the spec and scales fit.
+        """
+        coding, most = self._meaning, real(bits, "bits", 0, math.inf)
+        if not isinstance(coding, RefinementStream):
+            raise ValueError(f"bits is {bits}; method {self.method!r} has no stream that can be cut")
+        validate(self)
+        allowed = int(min(most * coding.values / 8, 2**62)) if coding.values else 2**62
+        shorter, planes = coding.cut(self.planes, allowed)
+        return Encoded(planes, shorter.to_dict())
 
     def error(self, x: ArrayLike) -> float:
         """Relative error |x - decode| / |x| (Frobenius norms) against the array x; 0 if both are 0."""
@@ -82,7 +95,7 @@ class Encoded:
             raise ValueError(f"x has shape {a.shape}; the encoded array has {self.shape}")
         top = max(float(a.max(initial=0)), -float(a.min(initial=0)))
         exponent = -math.frexp(top)[1] if top > 0 and not 1 / NORMAL < top < NORMAL else 0
-        rows, norm, residual = a.reshape(self._spec.rows, self._spec.d), 0.0, 0.0
+        rows, norm, residual = a.reshape(self._meaning.rows, self._meaning.d), 0.0, 0.0
         for begin, y in _decoded(self):
             x = np.ldexp(rows[begin : begin + len(y)].astype(np.float64), exponent).reshape(-1)
             difference = x - np.ldexp(y.astype(np.float64), exponent).reshape(-1)
@@ -120,16 +133,18 @@ def stored_scales(plane: Array, dtype: str) -> Array:
     return widened(plane) if dtype == "bfloat16" else plane
 
 
-def decode(encoded: Encoded, *, out: Array | None = None, workers: int = 1) -> Array:
+def decode(encoded: Encoded, *, bits: float | None = None, out: Array | None = None, workers: int = 1) -> Array:
     """The array that an ``Encoded`` stands for.
 
     Unpacks the codes, looks the levels up, scales, and undoes the embedding, a few rows at a time: memory beyond the
     result stays bounded. dtype and shape as encoded (bfloat16 needs ml_dtypes, and comes as float32 without it).
-    ``out``: a C-contiguous array of that shape and dtype to fill; else a new one. Raises EncodedError, naming
-    the plane or key, if planes and spec do not fit together.
+    ``out``: a C-contiguous array of that shape and dtype to fill; else a new one. ``bits``: of successive refinement, what
+    the first so many bits a value stand for, see ``Encoded.cut``. Raises EncodedError, naming the plane or key, if planes
+    and spec do not fit together.
     """
     if not isinstance(encoded, Encoded):
         raise TypeError(f"encoded is a {type(encoded).__name__}; pass what quantize or load gave")
+    encoded = encoded if bits is None else encoded.cut(bits)
     workers = workers_of(workers)
     restore = _restore(encoded)
     spec = restore.spec

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from evenbits.codings.base import Coding
+from evenbits.codings.streams import LevelStream, RefinementStream, SurvivorStream
 from evenbits.spec import Reader, Spec
 
-__all__ = ["CODINGS", "Coding", "parse"]
+__all__ = ["CODINGS", "Coding", "RefinementStream", "parse"]
 
-KINDS: tuple[type[Coding], ...] = ()
+KINDS: tuple[type[Coding], ...] = (LevelStream, SurvivorStream, RefinementStream)
 CODINGS = {kind.coding: kind for kind in KINDS}
 """By the word under "coding" in their specs."""
 
