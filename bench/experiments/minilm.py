@@ -16,11 +16,7 @@ model alone (refitted ones would forgive much of the damage).
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +148,7 @@ def line(row: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def table(model: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Print row after row."""
+def table(model: Path, arguments: argparse.Namespace) -> None:
     weights, tokenizer = load_file(model), model.with_name("tokenizer.json")
     judge = Judge(Encoder(tokenizer, weights), *(((600, 300), (300, 200)) if arguments.quick else ((2000, 1500), (600, 600))))
     print(f"{sum(w.numel() for w in weights.values())} values; held out: {judge}\n", flush=True)
@@ -162,11 +157,8 @@ def table(model: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     row: dict[str, Any] = {"method": "float32", "bytes": model.stat().st_size, **judge(Encoder(tokenizer, weights))}
     print(line(row), flush=True)
-    yield row
-    with tempfile.TemporaryDirectory() as folder:
-        for row in judged(model, weights, cases(arguments), arguments, Path(folder), lambda w: judge(Encoder(tokenizer, w))):
-            print(line(row), flush=True)
-            yield row
+    for row in judged(model, weights, cases(arguments), arguments, lambda w: judge(Encoder(tokenizer, w))):
+        print(line(row), flush=True)
 
 
 def same_bytes(model: Path, chosen: list[Case]) -> None:
@@ -199,7 +191,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer texts")
     parser.add_argument("--runs", type=int, default=3, help="of each command; the least time counts (default: 3)")
     parser.add_argument("--workers", default="1", help="threads of the command (default: 1)")
-    parser.add_argument("--json", metavar="FILE", help="save the rows of the table, with more columns")
+    parser.add_argument("--json", metavar="FILE", help="save the rows, with more columns; those it has are not made again")
     parser.add_argument("--same-bytes", action="store_true", help="compare instruction sets and threads instead")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # faster than more, unless the machine is idle
@@ -208,10 +200,7 @@ def main() -> None:
         arguments.bits = arguments.bits or ["4"]
         same_bytes(model, cases(arguments))
         return
-    rows = list(table(model, arguments))
-    if arguments.json:
-        machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "workers": arguments.workers}
-        Path(arguments.json).write_text(json.dumps({"version": 1, **machine, "rows": rows}, indent=2))
+    table(model, arguments)
 
 
 if __name__ == "__main__":

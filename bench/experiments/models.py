@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import platform
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,11 +63,15 @@ class Case(NamedTuple):
     arguments: tuple[str, ...]
     measure: str = "--bits"
 
+    def choices(self, seed: int) -> tuple[str, ...]:
+        """What the command is told."""
+        return (self.measure, self.rate, *self.arguments, f"--seed={seed}")
+
 
 def measure(model: Path, case: Case, arguments: Namespace, folder: Path) -> tuple[dict[str, Any], Weights]:
     """Quantize and decode by the command: what it says and takes (least of some runs), and the decoded weights."""
     codes, floats = folder / "codes.safetensors", folder / "floats.safetensors"
-    choices = (case.measure, case.rate, *case.arguments, f"--seed={arguments.seed}")
+    choices = case.choices(arguments.seed)
     common = ("--force", f"--workers={arguments.workers}", "--output")
     measured = [run("quantize", str(model), *choices, *common, str(codes)) for _ in range(arguments.runs)]
     decoded = [run("decode", str(codes), *common, str(floats)) for _ in range(arguments.runs)]
@@ -88,20 +96,37 @@ def measure(model: Path, case: Case, arguments: Namespace, folder: Path) -> tupl
 
 
 def judged(
-    model: Path,
-    full: Weights,
-    cases: list[Case],
-    arguments: Namespace,
-    folder: Path,
-    judge: Callable[[Weights], dict[str, float]],
+    model: Path, full: Weights, cases: list[Case], arguments: Namespace, judge: Callable[[Weights], dict[str, float]]
 ) -> Iterator[dict[str, Any]]:
     """What ``measure`` says of each case, the error that the decoded weights have, and their scores."""
-    for case in cases:
-        row, decoded = measure(model, case, arguments, folder)
-        row["error"] = weight_error(full, decoded)
-        if abs(row["error"] - row["reported_error"]) > 1e-6:
-            raise AssertionError(f"{case.name}: the error is {row['error']}, the command says {row['reported_error']}")
-        yield row | judge(decoded)
+    kept = Kept(arguments.json)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def made(case: Case) -> dict[str, Any]:
+            row, decoded = measure(model, case, arguments, Path(folder))
+            row["error"] = weight_error(full, decoded)
+            if abs(row["error"] - row["reported_error"]) > 1e-6:
+                raise AssertionError(f"{case.name}: the error is {row['error']}, the command says {row['reported_error']}")
+            return row | judge(decoded)
+
+        for case in cases:
+            yield kept.row(f"{case.choices(arguments.seed)}", lambda case=case: made(case))
+
+
+class Kept:
+    """Rows in a file of JSON, saved one by one; those that it has already are not made again."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path = Path(path) if path else None
+        self.rows: dict[str, Any] = json.loads(self.path.read_text())["rows"] if self.path and self.path.exists() else {}
+
+    def row(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        if key not in self.rows:
+            self.rows[key] = make()
+            if self.path:
+                machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
+                self.path.write_text(json.dumps({"version": 1, **machine, "rows": self.rows}, indent=2))
+        return self.rows[key]
 
 
 def weight_error(full: Weights, decoded: Weights) -> float:

@@ -11,7 +11,6 @@ of 4 bits look lossless; so the model is first rewritten, with the same outputs,
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import tempfile
 from pathlib import Path
@@ -150,7 +149,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the methods' random numbers (default: 0)")
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--workers", default="1", help="threads of the command (default: 1)")
-    parser.add_argument("--json", metavar="FILE", help="save the rows, with more columns")
+    parser.add_argument("--json", metavar="FILE", help="save the rows, with more columns; those it has are not made again")
     parser.add_argument("--plot", metavar="FILE")
     arguments = parser.parse_args()
     arguments.runs = 1
@@ -172,11 +171,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "matrices.safetensors")
         save_file(matrices, model)
-        for row in judged(model, matrices, cases, arguments, Path(folder), lambda w: scores(weights | w, windows)):
+        for row in judged(model, matrices, cases, arguments, lambda w: scores(weights | w, windows)):
             print(line(row), flush=True)
             rows.append(row)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps({"version": 1, "rows": rows}, indent=2))
     if arguments.plot:
         plot(rows, arguments.plot)
 
