@@ -1,0 +1,56 @@
+"""Codes of one layer by any method: with calibration data where the method takes them, group by group."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from evenbits._arrays import Array
+from evenbits.encoded import Encoded
+from evenbits.networks.layers import Layer
+from evenbits.networks.seen import Seen
+from evenbits.quantizers import method_named
+from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
+from evenbits.quantizers.path_following import PathFollowing
+
+CALIBRATED = {cls.method: cls for cls in (PathFollowing, ErrorFeedback, Nearest)}
+Encode = Callable[[Layer, Seen, Any, int], tuple[Encoded, int]]
+"""Of a layer, what it sees, bits and its number: codes, and how many were clamped."""
+
+
+def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int) -> Encode:
+    """How layers are encoded. Raises ValueError for an unknown method."""
+    options = dict(options)
+    if method not in CALIBRATED:
+        kind = method_named(method)
+
+        def alone(layer: Layer, seen: Seen, bits: Any, number: int) -> tuple[Encoded, int]:
+            quantizer = kind(bits, seed=seed, stream=number, **options)
+            return quantizer.encode(layer.matrix, workers=workers), 0
+
+        return alone
+    taught = CALIBRATED[method]
+    options.setdefault("clip", "search")
+
+    def encode(layer: Layer, seen: Seen, bits: Any, number: int) -> tuple[Encoded, int]:
+        own = options if layer.groups == 1 else {**options, "per": "row"}
+        parts = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the report has both errors
+            for i, (matrix, data) in enumerate(zip(layer.grouped, seen.groups, strict=True)):
+                quantizer = taught(bits, seed=seed, stream=number * 2**24 + i, **own)
+                parts.append(quantizer.encode(matrix, data, workers=workers))
+        return _joined(parts, layer.matrix), sum(part.report.saturated for part in parts)
+
+    return encode
+
+
+def _joined(parts: list[Any], matrix: Array) -> Encoded:
+    """The rows of all groups as one."""
+    if len(parts) == 1:
+        return Encoded(parts[0].planes, parts[0].spec)
+    planes = {name: np.concatenate([part.planes[name] for part in parts]) for name in parts[0].planes}
+    return Encoded(planes, parts[0].spec | {"shape": list(matrix.shape)})

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evenbits._arrays import Array, as_array, real
+from evenbits.path_following import Calibration
+from evenbits.quantizers.path_following import PathEncoded, PathFollowing
+
+
+class ErrorFeedback(PathFollowing):
+    """Codes chosen column by column, each error spread over the columns that are still to come, as GPTQ does it.
+
+    With H = Y^T Y of the layer's inputs in the quantized network, plus ``damping`` times the mean of its diagonal, and
+    H = M D M^T (M upper triangular with a diagonal of ones): q_t is what w_t - sum_{s<t} M_st (q_s - w_s) is rounded to, which
+    makes |Y (w - q)|^2 = sum_t D_tt (M^T (w - q))_t^2 small one term after the other. That is GPTQ without its inverse.
+    It looks at the quantized network's inputs alone; ``path_following`` makes |X w - Y q| small instead. Options are those of
+    ``PathFollowing``, but for ``order``, ``dead`` and ``form``.
+    Source: Frantar et al., arXiv 2210.17323; the triangular form is the nearest-plane view of it.
+    """
+
+    method = "error_feedback"
+
+    def __init__(self, bits: Any = None, *, damping: float = 0.01, **options: Any) -> None:
+        for name in ("order", "dead", "form"):
+            if name in options:
+                raise TypeError(f"{self.method} has no option {name!r}; that is for path_following")
+        super().__init__(bits, dead=0.0, **options)
+        self.damping = real(damping, "damping", 0, 1e6)
+
+    def encode(
+        self,
+        x: ArrayLike,
+        calibration: Calibration | ArrayLike | None = None,
+        quantized_calibration: ArrayLike | None = None,
+        *,
+        workers: int = 1,
+    ) -> PathEncoded:
+        """The codes of the weights x, as ``PathFollowing.encode``."""
+        data = copy(self._data(calibration, quantized_calibration, np.shape(as_array(x))[-1], workers))
+        data.gram, data.cross = self.factor(data.gram), None
+        return super().encode(x, data, workers=workers)
+
+    def factor(self, gram: Array) -> Array:
+        """M of the damped Gram matrix; with columns="norm" that of the columns in this order, each times what orders them."""
+        h = gram.copy()
+        mean = float(np.add.accumulate(h.diagonal())[-1]) / max(len(h), 1)
+        h[np.diag_indices(len(h))] += self.damping * mean if mean > 0 else 1.0
+        if self.columns == "natural":
+            return unit_factor(h, portable=self.portable)
+        size = h.diagonal().copy()
+        order = np.argsort(-size, kind="stable")
+        placed = np.empty_like(h)
+        placed[np.ix_(order, order)] = unit_factor(np.ascontiguousarray(h[np.ix_(order, order)]), portable=self.portable)
+        return np.asarray(placed * size)
+
+
+class Nearest(PathFollowing):
+    """Every weight is rounded by itself, to the alphabets and steps of ``PathFollowing``: what the others are compared with.
+
+    Calibration data only choose the step (``clip="search"``) and are what errors are measured on.
+    """
+
+    method = "nearest"
+
+    def encode(
+        self,
+        x: ArrayLike,
+        calibration: Calibration | ArrayLike | None = None,
+        quantized_calibration: ArrayLike | None = None,
+        *,
+        workers: int = 1,
+    ) -> PathEncoded:
+        """The codes of the weights x, as ``PathFollowing.encode``."""
+        data = copy(self._data(calibration, quantized_calibration, np.shape(as_array(x))[-1], workers))
+        data.gram, data.cross = np.zeros_like(data.gram), None
+        return super().encode(x, data, workers=workers)
+
+
+def unit_factor(h: Array, *, portable: bool = True) -> Array:
+    """The upper triangular M with a diagonal of ones of h = M D M^T, h symmetric and positive definite, D diagonal.
+
+    In one order of operations, the last column first; ``portable=False`` leaves it to LAPACK. Raises ValueError where h is
+    not positive definite.
+    """
+    if not portable:
+        lower = np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1]
+        return np.ascontiguousarray(lower / lower.diagonal())
+    h, m = h.copy(), np.eye(len(h))
+    for t in range(len(h) - 1, -1, -1):
+        pivot = h[t, t]
+        if not pivot > 0:
+            raise ValueError(f"the Gram matrix has no positive pivot at column {t}; take more damping")
+        m[:t, t] = h[:t, t] / pivot
+        h[:t, :t] -= np.multiply.outer(m[:t, t] * pivot, m[:t, t])
+    return m
