@@ -210,6 +210,15 @@ def test_inverse_names_impossible_shapes():
         evenbits.democratic_inverse(np.zeros(10), length=4, seed=0)
     with pytest.raises(ValueError, match="length is 9"):
         evenbits.democratic_inverse(np.zeros(8), length=9, seed=0)
+    with pytest.raises(ValueError, match=r"a has shape \(3, 0\); its last axis must have at least one element"):
+        evenbits.democratic_inverse(np.zeros((3, 0)), length=1, seed=0)
+
+
+def test_numbers_beyond_float32_are_told_from_infinity():
+    with pytest.raises(ValueError, match=r"x\[1, 0\] is 1e\+300, and float32 holds no more than 3.40282e\+38; scale x down"):
+        evenbits.democratic_embedding([[1.0, 2.0], [1e300, 1.0]], redundancy=2, seed=0)
+    with pytest.raises(ValueError, match=r"x\[1, 1\] is inf"):
+        evenbits.democratic_embedding([[1.0, 2.0], [1e300, np.inf]], redundancy=2, seed=0)
 
 
 def test_the_core_refuses_foreign_memory():

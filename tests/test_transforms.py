@@ -246,6 +246,8 @@ def test_refuses_what_has_no_meaning():
         evenbits.hadamard_transform(x, np.nan)
     with pytest.raises(ValueError, match=r"scale is 0\.5; integers"):
         evenbits.hadamard_transform(np.ones(8, np.int32), 0.5)
+    with pytest.raises(TypeError, match=r"scale is array\(\[1, 2\]\); it must be a number"):
+        evenbits.hadamard_transform([1, 2], np.array([1, 2]))
     with pytest.raises(ValueError, match="workers is 0"):
         evenbits.hadamard_transform(x, workers=0)
     with pytest.raises(ValueError, match=r"out is float32\(8,\); it must be float32\(2, 8\)"):

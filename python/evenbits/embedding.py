@@ -2,6 +2,8 @@
 
 The frame is S = P D H / sqrt(n): H the Hadamard matrix of order n >= d, D random signs, P the rows of a random subset of
 d coordinates. A random subset matters: the first d columns of a Sylvester matrix are copies of one basis when d is n / 2.
+With frame="dct" the inverse of the cosine transform (DCT-II, by scipy) stands for H, of any order n; its numbers, unlike all
+others here, may differ between machines.
 Sources: Lyubarskii and Vershynin, Uncertainty principles and vector quantization, IEEE Trans. Inf. Theory 56 (2010);
 Saha, Pilanci, Goldsmith, arXiv 2103.07578 and 2202.11277 (democratic and near-democratic embeddings).
 """
@@ -15,14 +17,16 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits import _core
-from evenbits._arrays import Array, as_floats, integer, peak_exponent, real, require_finite, seed_of, workers_of
+from evenbits import _core, cosine_frames
+from evenbits._arrays import LARGEST, Array, as_floats, integer, peak_exponent, real, require_finite, seed_of, workers_of
+from evenbits.cosine_frames import cosine_transform
 from evenbits.matrices import base_matrix, base_order, hadamard_length
 from evenbits.random import SHORT, random_signs, random_subset
 
 SUPPORT = 1 << 63
 """Added to a stream's number to draw the support of a frame, so that it is independent of the signs."""
 
+FRAMES = {"hadamard": "Hadamard", "dct": "cosine"}
 ITERATIONS = {"kashin": 16, "exact": 100}
 """The solvers, and how many iterations each makes if it is not told."""
 
@@ -47,18 +51,21 @@ class Frame:
     n: int
     seed: int
     stream: int = 0
+    kind: str = "hadamard"
 
     def __post_init__(self) -> None:
         seed_of(self.seed)
         integer(self.stream, "stream", 0, SUPPORT - 1)
-        if not 1 <= self.d <= self.n or base_order(self.n) is None:
-            raise ValueError(f"there is no Hadamard frame of {self.d} rows and {self.n} columns")
+        if self.kind not in FRAMES:
+            raise ValueError(f"frame is {self.kind!r}; known are {', '.join(map(repr, FRAMES))}")
+        if not 1 <= self.d <= self.n or (self.kind == "hadamard" and base_order(self.n) is None):
+            raise ValueError(f"there is no {FRAMES[self.kind]} frame of {self.d} rows and {self.n} columns")
 
     @classmethod
-    def of_redundancy(cls, d: int, redundancy: float, seed: int, stream: int = 0) -> Frame:
+    def of_redundancy(cls, d: int, redundancy: float, seed: int, stream: int = 0, kind: str = "hadamard") -> Frame:
         """The frame with the least possible number of columns n >= redundancy * d."""
-        redundancy = real(redundancy, "redundancy", 1, 64)
-        return cls(d, hadamard_length(math.ceil(redundancy * d - 1e-9)), seed, stream)
+        n = math.ceil(real(redundancy, "redundancy", 1, 64) * d - 1e-9)
+        return cls(d, hadamard_length(n) if kind == "hadamard" else n, seed, stream, kind)
 
     @cached_property
     def _drawn(self) -> tuple[Array, Array]:
@@ -87,13 +94,18 @@ class Frame:
     def analyse(self, x: Array, workers: int = 1) -> Array:
         """S^T x of float32 rows: the near-democratic embedding, least in the Euclidean norm."""
         a = self.spread(x, workers)
+        if self.kind == "dct":
+            return cosine_transform(a * self.signs)
         _core.hadamard(a, a, self.base, self.signs, None, 1 / math.sqrt(self.n), workers)
         return a
 
     def synthesise(self, a: Array, workers: int = 1) -> Array:
         """S a of float32 rows."""
-        y = np.empty_like(a)
-        _core.hadamard(a, y, self.base, None, self.signs, 1 / math.sqrt(self.n), workers)
+        if self.kind == "dct":
+            y = cosine_transform(a, inverse=True) * self.signs
+        else:
+            y = np.empty_like(a)
+            _core.hadamard(a, y, self.base, None, self.signs, 1 / math.sqrt(self.n), workers)
         x = np.empty((*a.shape[:-1], self.d), np.float32)
         _core.gather(y, self.support, x, self.n, workers)
         return x
@@ -116,6 +128,7 @@ def democratic_embedding(
     redundancy: float,
     seed: int,
     stream: int = 0,
+    frame: str = "hadamard",
     solver: str = "kashin",
     iterations: int | None = None,
     eta: float | None = None,
@@ -133,28 +146,31 @@ def democratic_embedding(
     to rounding after any number of them. Its level exceeds the least one by 5 % at most after 50 iterations, by 2 % after
     100 (the default), by .7 % after 400 (measured, d = 2 to 4096, redundancy 1.05 to 4). It takes no eta and delta.
 
-    x: (..., d), any float dtype -> float32 (..., n), n >= redundancy * d the next length of a Hadamard matrix.
-    Raises ValueError for NaN, infinity, an empty axis and parameters out of range; TypeError for other dtypes.
+    x: (..., d), any float dtype -> float32 (..., n), n >= redundancy * d the next length of a Hadamard matrix, or the next
+    integer with frame="dct" (the module's text), which takes scipy. Raises ValueError for NaN, infinity, numbers beyond
+    float32, an empty axis and parameters out of range; TypeError for other dtypes; ModuleNotFoundError without scipy.
     Sources: the module's; P.-L. Lions and B. Mercier, SIAM J. Numer. Anal. 16 (1979), of the iteration for two operators.
     """
     solver_options(solver, eta, delta, closing)
     workers = workers_of(workers)
-    a, frame, schedule = _embedding_input(x, redundancy, seed, stream, eta, delta, workers)
+    a, made, schedule = _embedding_input(x, redundancy, seed, stream, frame, eta, delta, workers)
     iterations = iterations_of(iterations, solver)
     least, greatest = np.empty((2, *a.shape[:-1], 1), np.float32)
-    _core.extremes(a, frame.d, frame.d, least, greatest, workers)
+    _core.extremes(a, made.d, made.d, least, greatest, workers)
     exponent = peak_exponent(np.maximum(-least, greatest))  # no sum may overflow on the way
     if exponent is not None:
         a = np.ldexp(a, -exponent)
     if solver == "exact":
-        out = democratic(frame, a, iterations, workers=workers)
+        out = democratic(made, a, iterations, workers=workers)
     else:
-        out = kashin(frame, a, iterations, *schedule, closing=closing, workers=workers)
+        out = kashin(made, a, iterations, *schedule, closing=closing, workers=workers)
     return out if exponent is None else np.ldexp(out, exponent)
 
 
 def kashin(frame: Frame, x: Array, iterations: int, eta: float, delta: float, *, closing: bool = True, workers: int = 1) -> Array:
     """``democratic_embedding`` of checked float32 rows in a given frame."""
+    if frame.kind == "dct":
+        return cosine_frames.kashin(frame.spread(x, workers) * frame.signs, frame.signs != 0, iterations, eta, delta, closing)
     out = np.empty((*x.shape[:-1], frame.n), np.float32)
     _core.kashin(x, frame.support, out, frame.base, frame.signs, iterations, eta, delta, closing, workers)
     return out
@@ -162,27 +178,33 @@ def kashin(frame: Frame, x: Array, iterations: int, eta: float, delta: float, *,
 
 def democratic(frame: Frame, x: Array, iterations: int, *, workers: int = 1) -> Array:
     """The same with solver "exact"."""
+    if frame.kind == "dct":
+        return cosine_frames.democratic(frame.spread(x, workers) * frame.signs, frame.signs != 0, iterations)
     out = np.empty((*x.shape[:-1], frame.n), np.float32)
     _core.democratic(x, frame.support, out, frame.base, frame.signs, iterations, workers)
     return out
 
 
-def democratic_inverse(a: ArrayLike, *, length: int, seed: int, stream: int = 0, workers: int = 1) -> Array:
+def democratic_inverse(
+    a: ArrayLike, *, length: int, seed: int, stream: int = 0, frame: str = "hadamard", workers: int = 1
+) -> Array:
     """x = S a, the vector of d = ``length`` numbers that the coefficients a stand for.
 
-    a: (..., n) float -> float32 (..., length), with the seed and stream of ``democratic_embedding``.
+    a: (..., n) float -> float32 (..., length), with the seed, stream and frame of ``democratic_embedding``.
     Raises ValueError if there is no frame of that shape, TypeError for other dtypes.
     """
     values = as_floats(a, "a", double=False)
     if values.ndim == 0:
         raise ValueError("a has no axis; pass an array of one dimension or more")
     n = values.shape[-1]
-    frame = Frame(integer(length, "length", 1, max(n, 1)), n, seed_of(seed), stream)
+    if n == 0:
+        raise ValueError(f"a has shape {values.shape}; its last axis must have at least one element")
+    made = Frame(integer(length, "length", 1, n), n, seed_of(seed), stream, frame)
     exponent = peak_exponent(np.abs(values).max(axis=-1, keepdims=True, initial=0))  # as in ``democratic_embedding``
     if exponent is None:
-        return frame.synthesise(values, workers_of(workers))
+        return made.synthesise(values, workers_of(workers))
     with np.errstate(over="ignore"):
-        x: Array = np.ldexp(frame.synthesise(np.ldexp(values, -exponent), workers_of(workers)), exponent)
+        x: Array = np.ldexp(made.synthesise(np.ldexp(values, -exponent), workers_of(workers)), exponent)
     return x
 
 
@@ -199,13 +221,20 @@ def level(a: ArrayLike, x: ArrayLike) -> Array:
 
 
 def _embedding_input(
-    x: ArrayLike, redundancy: float, seed: int, stream: int, eta: float | None, delta: float | None, workers: int
+    x: ArrayLike, redundancy: float, seed: int, stream: int, kind: str, eta: float | None, delta: float | None, workers: int
 ) -> tuple[Array, Frame, tuple[float, float]]:
-    a = as_floats(x, double=False)
+    wide = as_floats(x)
+    a = as_floats(wide, double=False)
     if a.ndim == 0 or a.shape[-1] == 0:
         raise ValueError(f"x has shape {a.shape}; its last axis must have at least one element")
+    if wide is not a and not np.isfinite(a).all():
+        require_finite(wide, workers=workers)
+        index = np.unravel_index(int(np.argmin(np.isfinite(a))), a.shape)
+        where = ", ".join(map(str, index))
+        largest = f"{LARGEST['float32']:.6g}"
+        raise ValueError(f"x[{where}] is {wide[index]:.6g}, and float32 holds no more than {largest}; scale x down first")
     require_finite(a, workers=workers)
-    frame = Frame.of_redundancy(a.shape[-1], redundancy, seed_of(seed), stream)
+    frame = Frame.of_redundancy(a.shape[-1], redundancy, seed_of(seed), stream, kind)
     usual = kashin_schedule(frame.n / frame.d)
     schedule = (usual[0] if eta is None else eta, usual[1] if delta is None else delta)
     return a, frame, (eta_of(schedule[0]), delta_of(schedule[1]))

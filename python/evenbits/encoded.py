@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from evenbits import _fused
 from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, output, peak_exponent, real, widened, workers_of
 from evenbits._chunks import CHUNK, for_row_chunks
-from evenbits.codings import Coding, RefinementStream, parse
 from evenbits.axes import rotate_back
 from evenbits.codebooks import dequantize
+from evenbits.codings import Coding, RefinementStream, parse
 from evenbits.embedding import Frame
 from evenbits.orthogonal import Transform, transform_of
 from evenbits.packing import unpack, unpack_radix
@@ -197,7 +197,9 @@ class Meaning:
 
     @cached_property
     def frame(self) -> Frame:
-        return Frame(self.spec.d, self.spec.length, self.spec.seed, self.spec.stream)
+        s = self.spec
+        kind = "dct" if s.embedding and s.embedding.kind == "dct_frame" else "hadamard"
+        return Frame(s.d, s.length, s.seed, s.stream, kind)
 
     @cached_property
     def transform(self) -> Transform:

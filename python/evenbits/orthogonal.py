@@ -17,6 +17,7 @@ import numpy as np
 from evenbits import _core
 from evenbits._arrays import Array
 from evenbits.axes import APART, along
+from evenbits.cosine_frames import cosine_transform
 from evenbits.matrices import base_matrix, base_order
 from evenbits.random import random_bits, random_signs, recent_signs
 
@@ -200,10 +201,10 @@ class Dense(Transform):
         return _dense(self.n, self.seed, self.stream, self.first)
 
     def __call__(self, x: Array) -> Array:
-        return _times(self.matrices[0], x)
+        return _times(self.matrices[1], x)
 
     def adjoint(self, x: Array) -> Array:
-        return _times(self.matrices[1], x)
+        return _times(self.matrices[0], x)
 
 
 @dataclass(frozen=True)
@@ -272,16 +273,6 @@ def no_transform(kind: str, n: int) -> str | None:
     return None
 
 
-def cosine_transform(x: Array, inverse: bool = False) -> Array:
-    """The orthonormal DCT-II of rows, or its inverse. Raises ModuleNotFoundError without scipy."""
-    try:
-        from scipy import fft
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('cosine transforms take scipy: pip install "evenbits[scipy]"') from error
-    y: Array = (fft.idct if inverse else fft.dct)(x, norm="ortho", axis=-1) if x.size else x.copy()
-    return y
-
-
 def nearly_gaussian(seed: int, stream: int, count: int, first: int = 0) -> Array:
     """Float32 numbers of mean 0: sums of four 16-bit ones, so their directions are all but even; exact on every machine."""
     bits = random_bits(seed, stream, 4 * count, first=4 * first).reshape(count, 4)
@@ -324,17 +315,16 @@ def _dense(n: int, seed: int, stream: int, first: int) -> tuple[Array, Array]:
     for begin in range(0, n, 16):
         rows = q[begin : begin + 16]
         for k in range(min(begin + 16, n) - 1, -1, -1):
-            rows -= _times(w[k : k + 1], rows) * w[k]
+            rows -= _dot(rows, np.broadcast_to(w[k], rows.shape)).astype(np.float32)[:, None] * w[k]
     return q, np.ascontiguousarray(q.T)
 
 
 def _times(matrix: Array, x: Array) -> Array:
-    """x M^T of float32 rows x, summed in one order."""
-    count, n = matrix.shape
-    y = np.empty((len(x), count), np.float32)
-    one = np.ones((count, 1), np.float32)
-    if x.size:
-        _core.product(matrix, count, n, 32, np.zeros(256, np.float32), one, None, n, np.ascontiguousarray(x), y, 0, 1)
+    """x M of float32 rows x, one row of M after the other."""
+    y, term = np.zeros((2, len(x), matrix.shape[1]), np.float32)
+    for k, row in enumerate(matrix):
+        np.multiply(x[:, k : k + 1], row, out=term)
+        y += term
     return y
 
 

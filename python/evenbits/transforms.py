@@ -54,7 +54,7 @@ def hadamard_transform(
     dtype = a.dtype
     integers = dtype is not FLOAT32 and dtype.kind in "iub"
     if integers:
-        if scale != 1:
+        if real(scale, "scale", *LIMITS64) != 1:
             raise ValueError(f"scale is {scale}; integers are transformed with scale=1: convert x to a float dtype")
         if dtype.itemsize > 4 or (dtype.kind == "u" and dtype.itemsize == 4):
             raise TypeError(f"x has dtype {dtype}; integers must fit into int32, or convert x to a float dtype")

@@ -26,6 +26,10 @@ CASES = {
         {"refine": False, "scale_dtype": "bfloat16", "stream": 2},
         {"clusters": "joint", "schedule": "greedy"},
         {"second": 4, "iterations": 9, "fit": "range"},
+        {"form": "matrix", "refine": False, "codebook": "row"},
+        {"form": "tensor", "transform": "butterfly", "iterations": 9, "stream": 1},
+        {"transform": "dense", "rotate": False, "clusters": "joint", "codebook": "row"},
+        {"transform": "householder", "form": "matrix", "iterations": 5, "codebook": "row"},
     ],
 }
 

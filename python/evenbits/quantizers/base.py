@@ -93,6 +93,10 @@ class Quantizer:
     """Coordinates that share a scale: -1 a row, 0 the tensor."""
     allowed: int | None = None
     """Bytes that a fallback may take, where there is a budget; without one, what the method itself would take."""
+    portable: bool = True
+    """Whether the bytes are the same on every machine."""
+    fixed: ClassVar[bool] = True
+    """Whether arrays of one shape all take the same bytes; else these are the most they take."""
     searches: bool = False
     """Whether the range is clipped where the squared error is least."""
 
@@ -129,6 +133,7 @@ class Quantizer:
             embedding,
             self.seed,
             self.stream,
+            portable=self.portable,
         )
 
     def nbytes(self, shape: tuple[int, ...], dtype: str = "float32") -> int:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from evenbits._arrays import Array
-from evenbits.embedding import Frame, delta_of, democratic, eta_of, iterations_of, kashin, kashin_schedule, solver_options
+from evenbits.embedding import FRAMES, Frame, delta_of, democratic, eta_of, iterations_of, kashin, kashin_schedule, solver_options
 from evenbits.encoded import Meaning
 from evenbits.quantizers.base import FITS, ROUNDINGS, Quantizer, choice
 from evenbits.spec import Embedding
@@ -14,6 +14,8 @@ class Democratic(Quantizer):
 
     ``bits`` counts index bits a value of the input: each of the n = redundancy * d coefficients of a row gets d/n of it.
     redundancy: n / d (default 1.25), rounded up to the next length of a Hadamard matrix.
+    frame: "hadamard" (default), or "dct" (a random frame of cosines, by scipy): n is redundancy * d exactly, but the bytes may
+    differ between machines, and the spec says so.
     solver: "kashin" (default) or "exact", which takes longer; their iterations, eta, delta: see ``democratic_embedding``.
     grid: "mid_rise" (default) or "end_point" (of stochastic rounding and of solver "exact").
     range: "absmax", up to the largest magnitude (default), or "optimal", clipped where the squared error is least (default of
@@ -30,6 +32,7 @@ class Democratic(Quantizer):
         bits: float | Fraction,
         *,
         redundancy: float = 1.25,
+        frame: str = "hadamard",
         solver: str = "kashin",
         iterations: int | None = None,
         eta: float | None = None,
@@ -53,7 +56,8 @@ class Democratic(Quantizer):
         best = solver == "exact" and not stochastic and self.fit != "range"
         self.range = choice(range or ("optimal" if best else "absmax"), "range", ("absmax", "optimal"))
         self.searches = self.range == "optimal"
-        self.redundancy = redundancy
+        self.redundancy, self.frame = redundancy, choice(frame, "frame", tuple(FRAMES))
+        self.portable = frame != "dct"
         Frame.of_redundancy(1, redundancy, 0)
         self.eta = None if eta is None else eta_of(eta)
         self.delta = None if delta is None else delta_of(delta)
@@ -71,7 +75,8 @@ class Democratic(Quantizer):
         return Fraction(kept, d)
 
     def embedding(self, d: int) -> Embedding:
-        return Embedding("frame", Frame.of_redundancy(d, self.redundancy, 0).n)
+        n = Frame.of_redundancy(d, self.redundancy, 0, kind=self.frame).n
+        return Embedding("frame" if self.frame == "hadamard" else "dct_frame", n)
 
     def embed(self, x: Array, meaning: Meaning) -> Array:
         frame = meaning.frame

@@ -36,8 +36,8 @@ class Kashin(Quantizer):
     square.
     codebook: one for the "tensor" (default), or one for each "row", of float16 numbers: 2^bits pairs, or with separate clusters
     the levels of both factors, 8 for 2 + 2 bits. For few and long rows, and for rows that differ without a rotation.
-    second: levels of v with separate clusters: 2 (default with refine), or up to the square root of the level
-    count, as many as leave the fewest pairs out (default without: 2 + 2 bits at 4; odd numbers of levels serve it badly).
+    second: levels of v with separate clusters. Default: 2 with refine; without it, those of least error for Gaussian rows, 1 at
+    2 bits, 2 at 3, 4 at 4 to 6, 16 at 8; with "greedy" the square root of the level count. More bits are never worse.
     schedule, without refine: "alternating" (default: u, u, v, v) or "greedy" (whichever step is longer: rows then begin with
     either factor, which one codebook for all of them serves badly; with one row there is no difference).
     rotate: a random rotation comes first (default), so that every law has the error of a Gaussian; without it rows must have a
@@ -77,6 +77,7 @@ class Kashin(Quantizer):
         super().__init__(bits, seed=seed, stream=stream, scale_dtype=scale_dtype)
         self.form = choice(form, "form", ("vector", "matrix", "tensor"))
         self.transform = choice(transform, "transform", tuple(KINDS))
+        self.portable = transform in PORTABLE
         self.codebook = choice(codebook, "codebook", ("tensor", "row"))
         self.clusters = choice(clusters, "clusters", ("separate", "joint"))
         self.refine = clusters == "separate" if refine is None else bool(refine)
@@ -121,7 +122,7 @@ class Kashin(Quantizer):
         if self.codebook == "row":
             counts = (spec.codes.levels, spec.top) if spec.codes.upper else (spec.top,)
             books = () if self.clusters == "joint" else tuple(n for count in counts for n in self.levels_of_pair(count))
-        return replace(spec, transform=self.transform, axes=axes, books=books, portable=self.transform in PORTABLE)
+        return replace(spec, transform=self.transform, axes=axes, books=books)
 
     def embed(self, x: Array, meaning: Meaning) -> Array:
         if self.rotate and meaning.spec.axes:
@@ -140,16 +141,20 @@ class Kashin(Quantizer):
         allowed, most = (self.nbytes(shape, dtype), self.bits) if self.allowed is None else (self.allowed, Fraction(MOST_BITS))
         other = within_bytes(NearDemocratic, shape, dtype, allowed, most, **settings)
         if other is None:
-            raise ValueError(f"{what}; and {self.fallback!r}, which was to encode it instead, takes more bytes at any rate")
+            raise ValueError(f"{what}; and the fallback, {self.fallback!r}, takes more bytes at any rate: take more bits")
         report = f"{what}; encoded by {self.fallback!r} instead, at {float(other.bits):.4g} bits"
         warnings.warn(report, RuntimeWarning, stacklevel=2)
         return other.encode(a, workers=workers)
 
     def levels_of_pair(self, count: int) -> tuple[int, int]:
-        """How many levels u and v have where codes have ``count`` values."""
-        if self.clusters == "joint":  # where k-means starts
-            return count // math.isqrt(count), math.isqrt(count)
-        second = self.second or (2 if self.refine else max(range(1, math.isqrt(count) + 1), key=lambda m: (count // m * m, m)))
+        """How many levels u and v have where codes have ``count`` values; for joint clusters, where k-means starts."""
+        if self.refine:
+            second = 2
+        elif self.schedule == "greedy":  # either factor may be the larger one
+            second = math.isqrt(count)
+        else:  # u begins: levels of v pay once u has 4 times as many, then 16, up to 4 and 16 in all
+            second = max(1, count // 4) if count < 16 else max(4, count // 16)
+        second = self.second or second
         first = count // second
         return (count, 1) if first < 2 else (first, second)
 
