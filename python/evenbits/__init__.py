@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evenbits._build import get_cmake_dir, get_include
+from evenbits._build import get_cmake_dir, get_embedded_include, get_include
 from evenbits._core import __version__
 from evenbits.codebooks import dequantize, kmeans, lloyd_max, nearest_level, optimal_step
 from evenbits.container import load, save, verify
@@ -25,6 +25,7 @@ __all__ = [
     "democratic_inverse",
     "dequantize",
     "get_cmake_dir",
+    "get_embedded_include",
     "get_include",
     "hadamard_length",
     "hadamard_matrix",

@@ -101,7 +101,35 @@ def _parser() -> argparse.ArgumentParser:
     verify = command("verify", _verify, "compare a file to its checksums", "Compare all data of FILE to its checksums.")
     verify.add_argument("file", metavar="FILE")
     command("methods", _methods, "list the methods", "List the quantization methods.")
+    _add_export(commands)
     return parser
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser("export", help="write a file of codes in another format", description="Other formats.")
+    formats = export.add_subparsers(dest="format", metavar="FORMAT", required=True)
+    c = formats.add_parser(
+        "c", help="C code for microcontrollers",
+        description="Write the network of MODEL, a file of codes, as C99 that needs no library, with its decoder.",
+    )  # fmt: skip
+    c.set_defaults(run=_export_c)
+    c.add_argument("model", metavar="MODEL")
+    c.add_argument("-o", "--output", metavar="DIR", required=True)
+    c.add_argument("--activations", default="int8", help="int8 (default: integers alone, needs --samples) or float32")
+    c.add_argument("--samples", metavar="FILE[:TENSOR]", help="inputs, one a row: a file, or a tensor of MODEL")
+    c.add_argument("--labels", metavar="FILE[:TENSOR]", help="their classes, for the accuracy in the report")
+    c.add_argument("--input-scale", metavar="S", help="what 1 is worth in 8-bit inputs, as 1/16")
+    c.add_argument("--layers", help="what happens, in order: conv:stride=2:pad=1,relu,dense,softmax (default: ReLU between)")
+    c.add_argument("--input", type=_shape, metavar="CxHxW", help="shape of the input of a convolution")
+    c.add_argument("--name", default="model", help="of files and functions (default: model)")
+    c.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    c.add_argument("-f", "--force", action="store_true", help="replace files in DIR")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    if not all(part.isdigit() for part in text.split("x")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape such as 3x32x32")
+    return tuple(map(int, text.split("x")))
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -203,6 +231,28 @@ def _quantize_digits(arguments: argparse.Namespace) -> None:
 
 def _accuracy(accuracy: float, bits_per_value: float) -> str:
     return f"{100 * accuracy:.1f}{f'({bits_per_value:.2f})':>8}"
+
+
+def _export_c(arguments: argparse.Namespace) -> None:
+    from evenbits.export import export_c
+    from evenbits.export.c import report_text
+
+    report = export_c(
+        arguments.model,
+        arguments.output,
+        activations=arguments.activations,
+        samples=arguments.samples,
+        labels=arguments.labels,
+        input_scale=arguments.input_scale,
+        layers=arguments.layers,
+        input_shape=arguments.input,
+        name=arguments.name,
+        overwrite=arguments.force,
+    )
+    if arguments.json:
+        _print_json(report)
+    else:
+        print(report_text(report))
 
 
 def _decode(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,471 @@
+#include "evenbits_decode.h"
+
+#if defined(__GNUC__)
+#define EB_INLINE static inline __attribute__((always_inline))
+#define EB_NOINLINE static __attribute__((noinline))
+#else
+#define EB_INLINE static inline
+#define EB_NOINLINE static
+#endif
+/* Optional fast paths, with the same results. */
+#if defined(__ARM_FEATURE_MVE) && !defined(__ARM_BIG_ENDIAN) && !defined(EVENBITS_PORTABLE)
+#include <arm_mve.h>
+#define EB_HELIUM 1
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN) && \
+    !defined(EVENBITS_PORTABLE)
+#include <arm_acle.h>
+#define EB_DSP 1
+#endif
+
+/* ---- codes ---- */
+
+/* The `count` bits, 1 to 16, from `bit` on; no byte is read that holds none of them. */
+static uint32_t bits_at(const uint8_t* p, uint32_t bit, unsigned count) {
+  unsigned have = 8 - (bit & 7u);
+  uint32_t v;
+  p += bit >> 3;
+  v = (uint32_t)EVENBITS_READ_BYTE(p) >> (bit & 7u);
+  for (; have < count; have += 8) v |= (uint32_t)EVENBITS_READ_BYTE(++p) << have;
+  return v & ((1u << count) - 1u);
+}
+
+/* The least significant digit of the block, which is divided by its level count. */
+EB_NOINLINE uint32_t take_digit(eb_cursor* c, uint32_t levels) {
+  uint32_t rest = 0;
+  unsigned h;
+  for (h = 4; h--;) {
+    const uint32_t v = rest << 16 | c->value[h];
+    if (v) {
+      c->value[h] = (uint16_t)(v / levels);
+      rest = v % levels;
+    }
+  }
+  return rest;
+}
+
+static void next_block(eb_cursor* c) {
+  const eb_codes* k = c->codes;
+  uint32_t size, upper;
+  unsigned h, width;
+  if (c->i == k->split) c->bit = c->first = 0; /* all blocks once more, now for their other digits */
+  size = k->n - c->first;
+  width = k->last;
+  if (size >= k->per) size = k->per, width = k->bits;
+  for (h = 0; h < 4; h++, width = width > 16 ? width - 16 : 0)
+    c->value[h] = (uint16_t)(width ? bits_at(c->row, c->bit + 16 * h, width < 16 ? width : 16) : 0);
+  upper = k->upper < size ? k->upper : size;
+  if (c->i < k->split) c->left = (uint8_t)upper;
+  else {
+    c->left = (uint8_t)(size - upper);
+    for (; upper; upper--) take_digit(c, k->levels + 1u);
+  }
+  c->first += k->per;
+  c->bit += k->bits;
+}
+
+void eb_begin(eb_cursor* c, const eb_codes* codes, uint32_t row) {
+  c->codes = codes;
+  c->row = codes->bytes + row * codes->row_bytes;
+  c->i = c->bit = c->first = 0;
+  c->left = 0;
+}
+
+uint32_t eb_next(eb_cursor* c) {
+  const eb_codes* k = c->codes;
+  uint32_t code;
+  if (!k->per) {
+    code = bits_at(c->row, c->bit, k->bits);
+    c->bit += k->bits;
+    return code;
+  }
+  if (!c->left) next_block(c);
+  c->left--;
+  return take_digit(c, k->levels + (c->i++ < k->split ? 1u : 0u));
+}
+
+/* Where the next code's level stands in a table. */
+static uint32_t next_place(eb_cursor* c) {
+  const uint32_t base = c->i < c->codes->split ? c->codes->levels : 0;
+  return base + eb_next(c);
+}
+
+/* ---- products of integers ---- */
+
+#if EB_HELIUM
+static int32_t octets(unsigned bits, const uint8_t* p, const int16_t* units, const int8_t* x, uint32_t count) {
+  const uint16x8_t bit = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)bits), byte = vshrq_n_u16(bit, 3);
+  const int16x8_t right = vreinterpretq_s16_u16(vandq_u16(bit, vdupq_n_u16(7)));
+  const mve_pred16_t two = vcmpgtq_n_s16(right, (int16_t)(8 - bits)); /* codes that end in the next byte */
+  const uint16x8_t mask = vdupq_n_u16((uint16_t)((1u << bits) - 1u));
+  int32_t sum = 0;
+  for (; count; count--, p += bits, x += 8) {
+    const uint16x8_t low = vldrbq_gather_offset_u16(p, byte), high = vldrbq_gather_offset_z_u16(p + 1, byte, two);
+    const uint16x8_t code = vandq_u16(vshlq_u16(vorrq_u16(low, vshlq_n_u16(high, 8)), vnegq_s16(right)), mask);
+    sum = vmladavaq_s16(sum, vldrhq_gather_shifted_offset_s16(units, code), vldrbq_s16(x));
+  }
+  return sum;
+}
+#else
+/* 8 codes fill `bits` bytes; so do 4 of them half as many, perhaps from the middle of a byte on. */
+EB_INLINE uint32_t word_of(const uint8_t* p, unsigned bytes) {
+  uint32_t w = EVENBITS_READ_BYTE(p);
+  if (bytes > 1) w |= (uint32_t)EVENBITS_READ_BYTE(p + 1) << 8;
+  if (bytes > 2) w |= (uint32_t)EVENBITS_READ_BYTE(p + 2) << 16;
+  if (bytes > 3) w |= (uint32_t)EVENBITS_READ_BYTE(p + 3) << 24;
+  return w;
+}
+#define EB_TAKE(k) (sum += units[w & mask] * x[k], w >>= bits)
+EB_INLINE int32_t octets_of(const unsigned bits, const uint8_t* p, const int16_t* units, const int8_t* x, uint32_t count) {
+  const uint32_t mask = (1u << bits) - 1u;
+  int32_t sum = 0;
+  for (; count; count--, p += bits, x += 8) {
+    uint32_t w = word_of(p, bits < 4 ? bits : 4);
+    EB_TAKE(0), EB_TAKE(1), EB_TAKE(2), EB_TAKE(3);
+    if (bits > 4) w = word_of(p + bits / 2, (bits + 1) / 2) >> (bits & 1u ? 4 : 0);
+    EB_TAKE(4), EB_TAKE(5), EB_TAKE(6), EB_TAKE(7);
+  }
+  return sum;
+}
+EB_NOINLINE int32_t octets(unsigned bits, const uint8_t* p, const int16_t* units, const int8_t* x, uint32_t count) {
+  if (bits == 4) return octets_of(4, p, units, x, count);
+#ifndef __OPTIMIZE_SIZE__
+  if (bits == 3) return octets_of(3, p, units, x, count);
+  if (bits == 2) return octets_of(2, p, units, x, count);
+#endif
+  return octets_of(bits, p, units, x, count);
+}
+#endif
+
+#if EB_DSP
+/* Codes of 4 bits on an even grid: the sum of code * x over octets, and that of x, two of each in a register. */
+EB_NOINLINE int32_t even_octets(const uint8_t* p, const int8_t* x, uint32_t count, int32_t* sum_x) {
+  int32_t sum = 0, all = 0;
+  for (; count; count--, p += 4, x += 8) {
+    uint32_t w, a, b;
+    int16x2_t x02, x13, x46, x57, x04, x26, x15, x37;
+    __builtin_memcpy(&w, p, 4), __builtin_memcpy(&a, x, 4), __builtin_memcpy(&b, x + 4, 4);
+    x02 = __sxtb16((int8x4_t)a), x13 = __sxtb16((int8x4_t)(a >> 8 | a << 24));
+    x46 = __sxtb16((int8x4_t)b), x57 = __sxtb16((int8x4_t)(b >> 8 | b << 24));
+    x04 = (int16x2_t)(((uint32_t)x02 & 0xFFFFu) | (uint32_t)x46 << 16);
+    x26 = (int16x2_t)(((uint32_t)x46 & 0xFFFF0000u) | (uint32_t)x02 >> 16);
+    x15 = (int16x2_t)(((uint32_t)x13 & 0xFFFFu) | (uint32_t)x57 << 16);
+    x37 = (int16x2_t)(((uint32_t)x57 & 0xFFFF0000u) | (uint32_t)x13 >> 16);
+    sum = __smlad((int16x2_t)(w & 0x000F000Fu), x04, sum), sum = __smlad((int16x2_t)(w >> 4 & 0x000F000Fu), x15, sum);
+    sum = __smlad((int16x2_t)(w >> 8 & 0x000F000Fu), x26, sum), sum = __smlad((int16x2_t)(w >> 12 & 0x000F000Fu), x37, sum);
+    all = __smlad(x02, 0x00010001, all), all = __smlad(x13, 0x00010001, all);
+    all = __smlad(x46, 0x00010001, all), all = __smlad(x57, 0x00010001, all);
+  }
+  *sum_x = all;
+  return sum;
+}
+#endif
+
+/* The sum of units[code] * x over plain codes from code i on. */
+EB_INLINE int32_t dot(const eb_layer_i8* w, const uint8_t* row, uint32_t i, const int8_t* x, uint32_t count) {
+  const unsigned bits = w->codes.bits;
+  int32_t sum = 0;
+  while (count) {
+    const uint32_t bit = i * bits, whole = (bit & 7u) ? 0 : count & ~7u;
+    if (!whole) {
+      sum += w->units[bits_at(row, bit, bits)] * *x++;
+      i++, count--;
+      continue;
+    }
+#if EB_DSP
+    if (bits == 4 && w->even) {
+      int32_t all, product = even_octets(row + (bit >> 3), x, whole >> 3, &all);
+      sum += w->even * product - w->center * all;
+    } else
+#endif
+      sum += octets(bits, row + (bit >> 3), w->units, x, whole >> 3);
+    i += whole, x += whole, count -= whole;
+  }
+  return sum;
+}
+
+/* The same in mixed radix. */
+EB_NOINLINE int32_t radix_dot(const eb_layer_i8* w, eb_cursor* c, const int8_t* x, uint32_t count) {
+  int32_t sum = 0;
+  for (; count; count--) sum += w->units[next_place(c)] * *x++;
+  return sum;
+}
+
+/* total / 2^shift to the nearest, halves up, within least and greatest; |total| < 2^62. */
+EB_NOINLINE int32_t shifted(int64_t total, unsigned shift, int32_t least, int32_t greatest) {
+  const uint64_t middle = (uint64_t)1 << 62; /* shifts of negative numbers are what a compiler makes them */
+  const int64_t v = (int64_t)(((uint64_t)total + middle + ((uint64_t)1 << shift >> 1)) >> shift) - (int64_t)(middle >> shift);
+  return v < least ? least : v > greatest ? greatest : (int32_t)v;
+}
+
+/* The part of a row's sum that its zeros take away. */
+EB_NOINLINE int32_t zero_part(const eb_layer_i8* w, uint32_t place, const int8_t* x, uint32_t count) {
+  int32_t all = 0;
+  for (; count; count--) all += *x++;
+  return w->zero_unit * w->zeros[place] * all;
+}
+
+EB_INLINE int64_t row_total(const eb_layer_i8* w, const int8_t* x, uint32_t row, eb_cursor* c) {
+  const uint8_t* bytes = w->codes.bytes + row * w->codes.row_bytes;
+  int64_t total = w->bias ? (int64_t)w->bias[row] * ((int64_t)1 << w->bias_shift) : 0;
+  uint32_t place = row * w->codes.stride, left = w->codes.n, count;
+  for (; left; left -= count, x += count, place++) {
+    int32_t sum;
+    count = left < w->codes.group ? left : w->codes.group;
+    sum = c ? radix_dot(w, c, x, count) : dot(w, bytes, w->codes.n - left, x, count);
+    if (w->zeros) sum -= zero_part(w, place, x, count);
+    total += (int64_t)sum * w->multipliers[place];
+  }
+  return total;
+}
+EB_NOINLINE int64_t radix_total(const eb_layer_i8* w, const int8_t* x, uint32_t row) {
+  eb_cursor c;
+  eb_begin(&c, &w->codes, row);
+  return row_total(w, x, row, &c);
+}
+
+static void matvec(const eb_layer_i8* w, const int8_t* x, void* y, uint32_t stride, int wide) {
+  uint32_t r;
+  for (r = 0; r < w->codes.rows; r++) {
+    const int64_t total = w->codes.per ? radix_total(w, x, r) : row_total(w, x, r, 0);
+    const int32_t v = shifted(total, w->shift, wide ? -INT32_MAX : w->least, wide ? INT32_MAX : 127);
+    if (wide) ((int32_t*)y)[r * stride] = v;
+    else ((int8_t*)y)[r * stride] = (int8_t)v;
+  }
+}
+void eb_matvec_i8(const eb_layer_i8* w, const int8_t* x, int8_t* y, uint32_t stride) { matvec(w, x, y, stride, 0); }
+void eb_matvec_i32(const eb_layer_i8* w, const int8_t* x, int32_t* y, uint32_t stride) { matvec(w, x, y, stride, 1); }
+
+/* ---- rotations ---- */
+
+typedef struct {
+  uint32_t word[4];
+  uint32_t block;
+} eb_random;
+
+/* Word `index` of the stream whose number has `high` added to its upper word: Philox4x32-10 (Salmon et al., SC'11). */
+EB_NOINLINE uint32_t random_word(eb_random* r, const eb_embedding* e, uint32_t high, uint32_t index) {
+  if (r->block != index >> 2) {
+    uint32_t k0 = e->seed[0], k1 = e->seed[1], *w = r->word;
+    unsigned i;
+    r->block = w[0] = index >> 2;
+    w[1] = 0, w[2] = e->stream[0], w[3] = e->stream[1] + high;
+    for (i = 0; i < 10; i++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+      const uint64_t x = (uint64_t)w[0] * 0xD2511F53u, y = (uint64_t)w[2] * 0xCD9E8D57u;
+      w[0] = (uint32_t)(y >> 32) ^ w[1] ^ k0, w[1] = (uint32_t)y;
+      w[2] = (uint32_t)(x >> 32) ^ w[3] ^ k1, w[3] = (uint32_t)x;
+    }
+  }
+  return r->word[index & 3u];
+}
+static const uint32_t kSupport = 0x80000000u, kKept = 0x40000000u, kAll = 0xFFFFFFFFu;
+
+static int chosen(eb_random* r, const eb_embedding* e, uint32_t high, uint32_t last, uint32_t i) {
+  return last == kAll || random_word(r, e, high, i) <= last;
+}
+static int is_negative(eb_random* r, const eb_embedding* e, uint32_t i) {
+  return (random_word(r, e, 0, i >> 1) >> (i & 1u ? 31 : 15) & 1u) != 0;
+}
+static int sign_at(const uint8_t* base, uint32_t i) { return (base[i >> 3] >> (i & 7u) & 1u) != 0; }
+
+/* H = base (x) Sylvester's matrix; the base sums pairs, then fours, then those in order. */
+#define EB_HADAMARD(NAME, T)                                                                                 \
+  void NAME(T* x, uint32_t n, const uint8_t* base, uint32_t m, T* work) {                                    \
+    const uint32_t width = m > 1 ? n / m : n;                                                                \
+    uint32_t h, i, j, k;                                                                                     \
+    for (h = 1; h < width; h <<= 1)                                                                          \
+      for (i = 0; i < n; i += h << 1)                                                                        \
+        for (j = i; j < i + h; j++) {                                                                        \
+          const T a = x[j], b = x[j + h];                                                                    \
+          x[j] = a + b, x[j + h] = a - b;                                                                    \
+        }                                                                                                    \
+    if (m > 1)                                                                                               \
+      for (k = 0; k < width; k++) {                                                                          \
+        for (j = 0; j < m; j++) work[j] = x[j * width + k];                                                  \
+        for (i = 0; i < m; i++) {                                                                            \
+          T total = 0;                                                                                       \
+          for (j = 0; j < m; j += 4) {                                                                       \
+            const uint32_t at = i * m + j;                                                                   \
+            const int s0 = sign_at(base, at), s2 = sign_at(base, at + 2);                                    \
+            const T a = s0 == sign_at(base, at + 1) ? work[j] + work[j + 1] : work[j] - work[j + 1];         \
+            const T b = s2 == sign_at(base, at + 3) ? work[j + 2] + work[j + 3] : work[j + 2] - work[j + 3]; \
+            const T four = s0 == s2 ? a + b : a - b;                                                         \
+            total = s0 ? total - four : total + four;                                                        \
+          }                                                                                                  \
+          x[i * width + k] = total;                                                                          \
+        }                                                                                                    \
+      }                                                                                                      \
+  }
+EB_HADAMARD(eb_hadamard_i32, int32_t)
+
+const int8_t* eb_embed_i8(const eb_embedding* e, const int8_t* x, int32_t* room) {
+  const uint32_t n = e->n;
+  int8_t* out = (int8_t*)room;
+  uint32_t i, k;
+  unsigned r;
+  eb_random random;
+  random.block = kAll;
+  for (i = k = 0; i < n; i++) room[i] = k < e->d && chosen(&random, e, kSupport, e->support, i) ? x[k++] : 0;
+  for (r = 0; r < e->rounds; r++) {
+    random.block = kAll;
+    for (i = 0; i < n; i++)
+      if (is_negative(&random, e, r * n + i)) room[i] = -room[i];
+    eb_hadamard_i32(room, n, e->base, e->m, room + n);
+  }
+  random.block = kAll;
+  for (i = k = 0; i < n; i++)
+    if (chosen(&random, e, kKept, e->kept, i)) out[k++] = (int8_t)shifted((int64_t)room[i] * e->multiplier, e->shift, -127, 127);
+  return out;
+}
+
+/* ---- convolution, checksum ---- */
+
+#define EB_WINDOW(NAME, T)                                                                                      \
+  void NAME(const eb_image* image, const T* x, uint32_t row, uint32_t column, T* out) {                         \
+    uint32_t c, i, j;                                                                                           \
+    for (c = 0; c < image->channels; c++, x += (uint32_t)image->height * image->width)                          \
+      for (i = 0; i < image->kernel_height; i++)                                                                \
+        for (j = 0; j < image->kernel_width; j++) {                                                             \
+          const uint32_t y = row * image->stride + i - image->pad, z = column * image->stride + j - image->pad; \
+          *out++ = (T)(y < image->height && z < image->width ? x[y * image->width + z] : 0);                    \
+        }                                                                                                       \
+  }
+EB_WINDOW(eb_window_i8, int8_t)
+
+static uint32_t crc_byte(uint32_t crc, uint32_t byte) {
+  unsigned k;
+  crc ^= byte;
+  for (k = 0; k < 8; k++) crc = crc >> 1 ^ (0xEDB88320u & (0u - (crc & 1u)));
+  return crc;
+}
+uint32_t eb_crc32(uint32_t crc, const uint8_t* data, uint32_t count) {
+  for (crc = ~crc; count; count--) crc = crc_byte(crc, *data++);
+  return ~crc;
+}
+uint32_t eb_crc32_words(uint32_t crc, const void* numbers, uint32_t count) {
+  const uint16_t one = 1;
+  const uint8_t* p = (const uint8_t*)numbers;
+  const uint32_t turn = *(const uint8_t*)&one ? 0 : 3; /* of big-endian words the last byte is first */
+  uint32_t i;
+  crc = ~crc;
+  for (i = 0; i < 4 * count; i++) crc = crc_byte(crc, p[i ^ turn]);
+  return ~crc;
+}
+
+/* ---- floats ----
+ * Every sum, product and quotient goes to a variable of its own, which rounds it where a compiler computes floats as doubles. */
+
+#if EVENBITS_FLOAT
+static float float_of(uint32_t bits) {
+  union {
+    uint32_t bits;
+    float value;
+  } u;
+  u.bits = bits;
+  return u.value;
+}
+
+static float scale_at(const eb_layer_f32* w, uint32_t i) {
+  uint32_t half, magnitude;
+  if (w->scale_bytes == 4) return ((const float*)w->scales)[i];
+  half = ((const uint16_t*)w->scales)[i];
+  if (w->bfloat16) return float_of(half << 16);
+  magnitude = half & 0x7FFFu;
+  /* 2^112 moves the exponent of what is read as a float 2^112 too small; float16 below 2^-14 become right on the way */
+  return (half & 0x8000u ? -1.0f : 1.0f) * (float_of(magnitude << 13) * 5192296858534827628530496329220096.0f);
+}
+
+void eb_matvec_f32(const eb_layer_f32* w, const float* x, float* y, uint32_t stride) {
+  const uint32_t n = w->codes.n, group = w->codes.group;
+  const int scaled = w->codes.per != 0; /* the levels are, not the sums of octets: as evenbits.linear does it */
+  uint32_t r, i, k;
+  for (r = 0; r < w->codes.rows; r++, y += stride) {
+    uint32_t place = r * w->codes.stride, end = group;
+    float total[16], octet = 0, level, scale = scale_at(w, place), zero = w->zeros ? w->zeros[place] : 0;
+    eb_cursor c;
+    eb_begin(&c, &w->codes, r);
+    for (k = 0; k < 16; k++) total[k] = 0;
+    for (i = 0; i < n;) {
+      if (i == end) {
+        place++, end += group;
+        scale = scale_at(w, place);
+        if (w->zeros) zero = w->zeros[place];
+      }
+      level = w->levels[next_place(&c)];
+      if (w->zeros) level -= zero;
+      if (scaled) level *= scale;
+      level *= x[i++];
+      octet += level;
+      if (!(i & 7u) || i == n || (i == end && !scaled)) {
+        if (!scaled) octet *= scale;
+        total[(i - 1) >> 3 & 15u] += octet;
+        octet = 0;
+      }
+    }
+    for (k = 8; k; k >>= 1)
+      for (i = 0; i < k; i++) total[i] += total[i + k];
+    if (w->exponents) { /* in two steps, of which only the second rounds */
+      const int e = w->exponents[r], last = e < -126 ? -126 : e > 127 ? 127 : e;
+      total[0] = total[0] * float_of((uint32_t)(e - last + 127) << 23) * float_of((uint32_t)(last + 127) << 23);
+    }
+    if (w->bias) total[0] += w->bias[r];
+    *y = w->relu && !(total[0] > 0) ? 0 : total[0];
+  }
+}
+
+EB_HADAMARD(eb_hadamard_f32, float)
+EB_WINDOW(eb_window_f32, float)
+
+const float* eb_embed_f32(const eb_embedding* e, const float* x, float* room) {
+  const uint32_t n = e->n;
+  uint32_t i, k;
+  unsigned r;
+  eb_random random;
+  random.block = kAll;
+  for (i = k = 0; i < n; i++) room[i] = k < e->d && chosen(&random, e, kSupport, e->support, i) ? x[k++] : 0;
+  for (r = 0; r < e->rounds; r++) {
+    random.block = kAll;
+    for (i = 0; i < n; i++) {
+      const float sign = is_negative(&random, e, r * n + i) ? -1.0f : 1.0f;
+      room[i] *= e->frame ? sign : sign * e->scale;
+    }
+    eb_hadamard_f32(room, n, e->base, e->m, room + n);
+    for (i = 0; e->frame && i < n; i++) room[i] *= e->scale;
+  }
+  random.block = kAll;
+  for (i = k = 0; i < n; i++)
+    if (chosen(&random, e, kKept, e->kept, i)) room[k++] = room[i];
+  return room;
+}
+
+/* e^x for x <= 0, to 3 units in the last place: 2^k times the Taylor polynomial of the rest. */
+static float exp_of(float x) {
+  static const float coefficients[6] = {1.0f / 120.0f, 1.0f / 24.0f, 1.0f / 6.0f, 0.5f, 1.0f, 1.0f};
+  float r = x, p = 1.0f / 720.0f, t;
+  int32_t k;
+  unsigned i;
+  if (x < -87.0f) return 0;
+  t = x * 1.44269504f;
+  t -= 0.5f;
+  k = (int32_t)t;
+  t = (float)k * 0.693359375f;
+  r -= t;
+  t = (float)k * -2.12194440e-4f;
+  r -= t;
+  for (i = 0; i < 6; i++) p *= r, p += coefficients[i];
+  p *= float_of((uint32_t)(k + 127) << 23);
+  return p;
+}
+
+void eb_softmax_f32(float* x, uint32_t n) {
+  float most = x[0], sum = 0;
+  uint32_t i;
+  for (i = 1; i < n; i++)
+    if (x[i] > most) most = x[i];
+  for (i = 0; i < n; i++) {
+    const float less = x[i] - most;
+    x[i] = exp_of(less);
+    sum += x[i];
+  }
+  for (i = 0; i < n; i++) x[i] /= sum;
+}
+#endif
