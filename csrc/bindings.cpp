@@ -29,6 +29,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_encode(m);
   bind_joint(m);
   bind_products(m);
+  bind_path_following(m);
   bind_entropy(m);
   m.attr("_api") = py::capsule(&active(), "evenbits._core._api");
 }

@@ -15,6 +15,7 @@
 #include "kernels/rounding.hpp"
 #include "kernels/sign_frame.hpp"
 #include "kernels_entropy.hpp"
+#include "kernels_path_following.hpp"
 
 #define EVENBITS_STRING_(x) #x
 #define EVENBITS_STRING(x) EVENBITS_STRING_(x)
@@ -77,5 +78,9 @@ const evenbits_api table = {
     refine_scratch,
     refine_encode,
     refine_decode,
+    multiply_add_f32,
+    multiply_add_f64,
+    follow_path_f32,
+    follow_path_f64,
 };
 }  // namespace evenbits::EVENBITS_ISA

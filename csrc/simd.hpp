@@ -316,4 +316,14 @@ EVENBITS_INLINE Vec<std::int32_t> load_as_int(const std::uint8_t* p) {
 #endif
 }
 
+// Calls f(constant 0), ..., f(constant N - 1): what f indexes so stays in registers.
+template <class F, std::size_t... I>
+EVENBITS_INLINE void unroll(F f, std::index_sequence<I...>) {
+  (f(Constant<I>{}), ...);
+}
+template <std::size_t N, class F>
+EVENBITS_INLINE void unroll(F f) {
+  unroll(f, std::make_index_sequence<N>{});
+}
+
 }  // namespace evenbits::EVENBITS_ISA

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from evenbits.path_following import Calibration
+from evenbits import _core
+from evenbits.path_following import Calibration, Rounding, multiply_add, recursion
 from evenbits.quantizers import PathFollowing
 from evenbits.random import random_bits
 from evenbits.reference import path_following as reference
@@ -62,3 +63,48 @@ def test_calibration_in_batches_gives_the_codes_of_all_rows_at_once():
     parts = PathFollowing(3).encode(w, data)
     assert parts.planes["codes"].tobytes() == whole.planes["codes"].tobytes()
     assert parts.report.rows == whole.report.rows == 32
+
+
+SHAPES = [(1, 1, 1), (3, 7, 5), (20, 70, 33), (130, 130, 300)]  # rows of weights, inputs, rows of data
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize(("rows", "n", "m"), SHAPES)
+def test_sums_of_products_are_those_of_the_reference(isa, rng, rows, n, m, kind):
+    x, y = rng.standard_normal((2, m, n)).astype(kind)
+    gram, sums = np.zeros((n, n)), rng.standard_normal((n, n))
+    _core.add_gram(x, gram, 2)
+    np.testing.assert_array_equal(gram, reference.multiply_add(x.T, x, np.zeros((n, n))))
+    expected = reference.multiply_add(x.T, y, sums)
+    np.testing.assert_array_equal(multiply_add(x.T, y, sums, workers=2), expected)
+
+
+@pytest.mark.parametrize(
+    "rounding", [None, Rounding(-1, 1), Rounding(-4, 3, 0.5), Rounding(shrink=0.1), Rounding(-5, 5, gap=0.75)], ids=str
+)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize(("rows", "n", "m"), SHAPES)
+def test_recursions_are_those_of_the_reference(isa, rng, rows, n, m, kind, rounding):
+    x = rng.standard_normal((m, n))
+    gram, live = x.T @ x, rng.random(n) < 0.9
+    w, base = rng.standard_normal((2, rows, n)).astype(kind)
+    pivot, step = np.where(live, gram.diagonal(), 0).astype(kind), (0.2 + rng.random(rows)).astype(kind)
+    if rounding is None:
+        expected = reference.recursion(w, base, gram.astype(kind), pivot, None)[1]
+        np.testing.assert_array_equal(recursion(w, base, gram, live)[0], expected)
+        return
+    most = 2**20 if kind == np.float32 else 2**30
+    grid = {"low": max(rounding.low, -most), "high": min(rounding.high, most)}
+    grid |= {key: getattr(rounding, key) for key in ("offset", "shrink", "gap")}
+    for bits in (None, rng.integers(0, 65536, w.shape).astype(np.uint16))[: 1 if rounding.gap else 2]:
+        codes, clamped, error = np.zeros(w.shape), np.zeros(rows, int), np.empty_like(w)
+
+        def rounded(a, t, bits=bits, codes=codes, clamped=clamped):
+            codes[:, t], q, beyond = reference.levels(a, step, bits=None if bits is None else bits[:, t], **grid)
+            clamped += beyond
+            return q
+
+        z = reference.recursion(w, base, gram.astype(kind), pivot, rounded)[1]
+        found = recursion(w, base, gram, live, step, rounding, bits, error=error, workers=2)
+        for one, other in zip((*found, error), (codes, clamped, z), strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -61,6 +61,7 @@ void bind_codebooks(py::module_& m);
 void bind_encode(py::module_& m);
 void bind_joint(py::module_& m);
 void bind_products(py::module_& m);
+void bind_path_following(py::module_& m);
 void bind_entropy(py::module_& m);
 
 }  // namespace evenbits

@@ -5,16 +5,6 @@
 
 namespace evenbits::EVENBITS_ISA {
 
-// Calls f(constant 0), ..., f(constant N - 1): what f indexes so stays in registers.
-template <class F, std::size_t... I>
-EVENBITS_INLINE void unroll(F f, std::index_sequence<I...>) {
-  (f(Constant<I>{}), ...);
-}
-template <std::size_t N, class F>
-EVENBITS_INLINE void unroll(F f) {
-  unroll(f, std::make_index_sequence<N>{});
-}
-
 // Computes v here: a compiler would like to finish a sum before it begins the next one, and wait for each addition.
 EVENBITS_INLINE void in_order(Vec<float>& v) {
 #if defined(__AVX512F__)

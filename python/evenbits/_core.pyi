@@ -173,3 +173,22 @@ def refine_encode(
     smallest: float,
 ) -> tuple[int, int, int, float]: ...
 def refine_decode(stream: _Array, y: _Array, passes: bool, decay: float, events: int) -> int | None: ...
+def multiply_add(a: _Array, b: _Array, c: _Array, workers: int) -> None: ...
+def add_gram(x: _Array, sums: _Array, workers: int) -> None: ...
+def follow_path(
+    w: _Array,
+    base: _Array | None,
+    gram: _Array,
+    pivot: _Array,
+    step: _Array | None,
+    bits: _Array | None,
+    low: float,
+    high: float,
+    offset: float,
+    shrink: float,
+    gap: float,
+    codes: _Array | None,
+    z: _Array | None,
+    clamped: _Array | None,
+    workers: int,
+) -> None: ...

@@ -8,11 +8,11 @@ the quantized one. All of it follows from the sums of products Y^T Y and X^T Y.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evenbits import _core
 from evenbits._arrays import Array, as_array, as_floats, integer, require_finite, workers_of
 
 __all__ = ["Calibration", "Rounding", "multiply_add", "recursion"]
@@ -86,6 +86,8 @@ class Calibration:
                 raise ValueError(f"quantized has {second.shape[0]} rows and x has {first.shape[0]}")
             if second is first:
                 second = None
+            elif second.dtype != first.dtype:
+                first, second = first.astype(np.float64), second.astype(np.float64)
         if self.inputs is None:
             self.inputs = first.shape[1]
         if not self.gram.size:
@@ -138,7 +140,10 @@ class Calibration:
     def _add(self, x: Array, y: Array | None, workers: int) -> None:
         self.rows += len(x)
         second = x if y is None else y
-        multiply_add(second.T, second, self.gram, portable=self.portable, workers=workers)
+        if self.portable:
+            _core.add_gram(second, self.gram, workers)
+        else:
+            multiply_add(second.T, second, self.gram, portable=False)
         if self.cross is not None:
             multiply_add(x.T, second, self.cross, portable=self.portable, workers=workers)
         if not np.isfinite(self.gram).all():
@@ -146,8 +151,14 @@ class Calibration:
 
 
 def multiply_add(a: Array, b: Array, c: Array, *, portable: bool = True, workers: int = 1) -> Array:
-    """c += a b, in float64, in place: the products of an element are added one after the other."""
-    c += a.astype(np.float64) @ b.astype(np.float64)
+    """c += a b, in float64, in place, for matrices of float32 or of float64; c is C-contiguous.
+
+    The products of an element are added one after the other, in the same order on every machine, unless ``portable`` is false.
+    """
+    if portable:
+        _core.multiply_add(a, b, c, workers)
+    else:
+        c += a.astype(np.float64) @ b.astype(np.float64)
     return c
 
 
@@ -160,27 +171,27 @@ def recursion(
     rounding: Rounding | None = None,
     bits: Array | None = None,
     *,
+    error: Array | None = None,
     workers: int = 1,
-) -> tuple[Array, Any]:
+) -> tuple[Array, Array]:
     """For all columns t in order: v = base_t - sum_{s<t} z_s H_st, a = w_t + v / H_tt (w_t where t is not live), z_t = q_t - w_t.
 
     With ``rounding``, q_t is what a is rounded to, by ``bits`` (uint16, as w) at random; returns the integers (int32) and how
-    many of every row had to be clamped. Without, q_t and z_t are a; returns them and None. w, base: (rows, n) float64, gram
-    (n, n), live (n,), step (rows,).
+    many of every row had to be clamped. Without, q_t and z_t are a; returns them. w, base: (rows, n) of float64, or of float32
+    and everything is; gram (n, n) float64, live (n,), step (rows,). z goes to ``error`` as well, if it is given.
     """
     rows, n = w.shape
-    z = np.zeros((rows, n))
-    codes, clamped = np.zeros((rows, n), np.int32), np.zeros(rows, np.int64)
-    for t in range(n):
-        a = w[:, t].copy()
-        if live[t]:
-            v = -(z[:, :t] @ gram[:t, t])
-            a += (v if base is None else base[:, t] + v) / gram[t, t]
-        if rounding is None:
-            z[:, t] = a
-        else:
-            assert step is not None
-            k, q, out = rounding.apply(a, step, None if bits is None else bits[:, t])
-            codes[:, t], z[:, t] = k, q - w[:, t]
-            clamped += out
-    return (z, None) if rounding is None else (codes, clamped)
+    kind = w.dtype.type
+    pivot = np.where(live, gram.diagonal(), 0).astype(kind)
+    clamped = np.zeros(rows, np.uint32)
+    if rounding is None:
+        z = np.empty((rows, n), kind)
+        _core.follow_path(w, base, gram, pivot, None, None, 0.0, 0.0, 0.0, 0.0, 0.0, None, z, None, workers)
+        return z, clamped
+    assert step is not None
+    most = 2**20 if kind is np.float32 else UNBOUNDED
+    r = float(max(rounding.low, -most)), float(min(rounding.high, most)), rounding.offset, rounding.shrink, rounding.gap
+    codes = np.empty((rows, n), np.int32)
+    steps = np.ascontiguousarray(step, kind)
+    _core.follow_path(w, base, gram, pivot, steps, bits, *r, codes, error, clamped, workers)
+    return codes, clamped

@@ -71,6 +71,12 @@ typedef struct evenbits_refined {
   double total;
 } evenbits_refined;
 
+typedef struct evenbits_path {
+  size_t n;
+  double low, high;
+  double offset, shrink, gap;
+} evenbits_path;
+
 typedef struct evenbits_api {
   uint32_t version;
   const char* isa;
@@ -169,4 +175,14 @@ typedef struct evenbits_api {
   evenbits_refined (*refine_encode)(const evenbits_refinement* r, const float* w, float* y, uint8_t* out, size_t capacity,
                                     uint64_t* scratch);
   evenbits_refined (*refine_decode)(const evenbits_refinement* r, const uint8_t* in, size_t size, float* y, uint8_t* scratch);
+  void (*multiply_add_f32)(const float* a, size_t a_row, size_t a_step, const float* b, size_t b_step, size_t rows,
+                           size_t columns, size_t depth, double* c, size_t c_row, double* scratch);
+  void (*multiply_add_f64)(const double* a, size_t a_row, size_t a_step, const double* b, size_t b_step, size_t rows,
+                           size_t columns, size_t depth, double* c, size_t c_row, double* scratch);
+  void (*follow_path_f32)(const evenbits_path* p, const float* panels, const float* pivot, const float* w, const float* base,
+                          const float* step, const uint16_t* bits, size_t rows, int32_t* codes, float* z, uint32_t* clamped,
+                          float* scratch);
+  void (*follow_path_f64)(const evenbits_path* p, const double* panels, const double* pivot, const double* w, const double* base,
+                          const double* step, const uint16_t* bits, size_t rows, int32_t* codes, double* z, uint32_t* clamped,
+                          double* scratch);
 } evenbits_api;

@@ -119,6 +119,16 @@ typedef struct evenbits_refined {
   double total; /* decoding: negative if the bytes make no sense, otherwise 0; bytes and nonzeros are 0 then */
 } evenbits_refined;
 
+/* The recursion of path following over n columns: v_t = base_t - sum_{s < t} z_s H_st, a_t = w_t + v_t / pivot_t, or w_t where
+ * pivot_t is 0; z_t = q_t - w_t. q_t = (k + offset) step for the integer k, low <= k <= high, nearest to a / step - offset, ties
+ * upwards; with random bits its floor, plus 1 where bits + 1/2 < 65536 times the rest. shrink: a comes nearer to 0 first, by so
+ * much. gap > 0: q_t is 0, or +-(gap + |k| - 1) step where |a| > gap step, |k| <= high, at the nearest. */
+typedef struct evenbits_path {
+  size_t n;
+  double low, high; /* integers of magnitude at most 2^30, for float 2^20 */
+  double offset, shrink, gap;
+} evenbits_path;
+
 typedef struct evenbits_api {
   uint32_t version; /* EVENBITS_API_VERSION of the build; later versions only append members */
   const char* isa;  /* "sse2", "avx2", "avx512", "avx512vbmi" or "neon" */
@@ -291,6 +301,23 @@ typedef struct evenbits_api {
                                     uint64_t* scratch);
   evenbits_refined (*refine_decode)(const evenbits_refinement* r, const uint8_t* in, size_t size, float* y, uint8_t* scratch);
 } evenbits_api;
+
+  /* c += a b in doubles, for at most 128 rows and columns; the products of an element are added in the order of k. a(i, k) =
+   * a[i * a_row + k * a_step], b(k, j) = b[k * b_step + j], c(i, j) = c[i * c_row + j]. scratch: 65536 doubles. */
+  void (*multiply_add_f32)(const float* a, size_t a_row, size_t a_step, const float* b, size_t b_step, size_t rows,
+                           size_t columns, size_t depth, double* c, size_t c_row, double* scratch);
+  void (*multiply_add_f64)(const double* a, size_t a_row, size_t a_step, const double* b, size_t b_step, size_t rows,
+                           size_t columns, size_t depth, double* c, size_t c_row, double* scratch);
+  /* Rows of evenbits_path. panels: 32 p (p + 1) numbers, p = ceil(n / 8): H(s, t), s <= t, at 32 q (q + 1) + 8 s + t mod 8 with q
+   * = t / 8, zeros elsewhere; pivot: n numbers. w, base (or null: 0), bits (or null), codes (the integers k; or null) and z (or
+   * null) are rows of n; clamped counts the integers beyond low and high in each row. step: one a row; or null, and then z_t =
+   * a_t. scratch: r (n + 202) numbers, r being rows rounded up to a multiple of 64. */
+  void (*follow_path_f32)(const evenbits_path* p, const float* panels, const float* pivot, const float* w, const float* base,
+                          const float* step, const uint16_t* bits, size_t rows, int32_t* codes, float* z, uint32_t* clamped,
+                          float* scratch);
+  void (*follow_path_f64)(const evenbits_path* p, const double* panels, const double* pivot, const double* w, const double* base,
+                          const double* step, const uint16_t* bits, size_t rows, int32_t* codes, double* z, uint32_t* clamped,
+                          double* scratch);
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or
  * of the one that the environment variable EVENBITS_ISA names: null if that one is not available. */
