@@ -92,6 +92,17 @@ def test_kmeans_of_few_values_is_these_values():
     np.testing.assert_array_equal(kmeans(2.0, 3), [2])
 
 
+def test_kmeans_begins_where_it_is_told():
+    x = np.repeat([0.0, 1, 10, 11], [5, 5, 1, 1])
+    np.testing.assert_array_equal(kmeans(x, 2, start=[0.5, 10.5]), [0.5, 10.5])
+    np.testing.assert_array_equal(kmeans(x, 2, start=[0, 0.9]), kmeans(x, 2, start=[0, 1]))
+    for start in ([1, 2, 3], [2, 1]):
+        with pytest.raises(ValueError, match=r"start has shape .* it must be 2 ascending levels"):
+            kmeans(x, 2, start=start)
+    with pytest.raises(ValueError, match=r"start\[0\] is nan"):
+        kmeans(x, 2, start=[np.nan, 1])
+
+
 def test_kmeans_refuses_what_has_no_codebook():
     with pytest.raises(ValueError, match="x is empty"):
         kmeans([], 2)

@@ -5,7 +5,7 @@ import pytest
 
 import evenbits
 from evenbits import _core, decode, quantize
-from evenbits.orthogonal import Involution
+from evenbits.decomposition import Involution
 from evenbits.products import linear
 from evenbits.quantizers import Kashin
 from evenbits.quantizers.pairs import kmeans_pairs, nearest_pair

@@ -86,7 +86,7 @@ def test_tensors_have_a_transform_along_every_axis(rng):
 @pytest.mark.parametrize("workers", [1, 3])
 def test_matrices_of_a_stack_are_encoded_one_by_one(workers, rng):
     x = rng.standard_normal((3, 20, 33)) * np.array([1, 100, 0.01])[:, None, None]
-    options = {"form": "matrix", "codebook": "row", "transform": "butterfly"}
+    options = {"form": "matrix", "codebook": "row", "transform": "dense", "iterations": 9}
     e = quantize(x, 3, "kashin", workers=workers, **options)
     alone = np.stack([decode(quantize(m, 3, "kashin", **options)) for m in x])
     np.testing.assert_array_equal(decode(e, workers=workers), alone)
@@ -159,6 +159,15 @@ def test_unlike_rows_without_a_rotation_are_better_with_codebooks_of_their_own(r
     assert row < 0.9 * tensor
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4, 6])
+def test_k_means_from_the_peaks_of_the_first_steps_ends_where_it_does_from_anywhere(bits, rng, monkeypatch):
+    x = rng.standard_normal((3, 2048))
+    options = {"codebook": "row", **PAPER}
+    from_peaks = nmse(x, quantize(x, bits, "kashin", **options))
+    monkeypatch.setattr("evenbits.quantizers.pairs.PairWalk._peaks", lambda *arguments: None)
+    assert from_peaks == pytest.approx(nmse(x, quantize(x, bits, "kashin", **options)), rel=0.002)
+
+
 RATES = (1, 1.25, 1.5, 2, 2.32, 2.6, 2.9, 3, 3.2, 3.5, 4, 4.3, 4.7, 5, 5.25, 6, 6.5, 7, 8)
 
 
@@ -199,14 +208,14 @@ def test_whatever_comes_in_is_decomposed_in_float32(dtype, rng):
     assert nmse(x, e) < 0.018
 
 
-@pytest.mark.parametrize("budget", [1.2, 2, 3.3, 4.5])
+@pytest.mark.parametrize("budget", [1.3, 3.3])
 @pytest.mark.parametrize("form", FORMS)
 def test_the_fallback_keeps_to_the_bytes_of_the_budget_and_to_its_own_without_one(form, budget, rng):
     x = rng.standard_normal((12, 256))
     options = {"iterations": 1, "form": form, "scale_dtype": "float16", **PAPER}
     with pytest.warns(RuntimeWarning, match="encoded by 'near_democratic' instead"):
         assert quantize(x, method="kashin", budget=budget, **options).bits_per_value <= budget
-    for bits in (1, 1.5, 4):
+    for bits in (1.5, 4):
         with pytest.warns(RuntimeWarning, match="encoded by 'near_democratic' instead"):
             assert quantize(x, bits, "kashin", **options).nbytes <= Kashin(bits, **options).nbytes(x.shape, "float64")
 

@@ -4,16 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from evenbits.orthogonal import (
-    APART,
-    KINDS,
-    PORTABLE,
-    SECOND,
-    Transform,
-    nearly_gaussian,
-    no_transform,
-    transform_of,
-)
+from evenbits.axes import APART
+from evenbits.decomposition import SECOND, Transform
+from evenbits.orthogonal import KINDS, PORTABLE, nearly_gaussian, no_transform, transform_of
 from evenbits.random import random_bits, random_signs
 from evenbits.reference import orthogonal as reference
 

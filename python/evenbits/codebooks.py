@@ -155,14 +155,17 @@ def dequantize(
     return y
 
 
-def kmeans(x: ArrayLike, levels: int, *, iterations: int = 200) -> NDArray[np.float64]:
+def kmeans(
+    x: ArrayLike, levels: int, *, iterations: int = 200, start: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """A codebook for given numbers: c that makes the sum of min_i (x - c_i)^2 small, by Lloyd's algorithm.
 
     On the sorted numbers a codebook is a partition into intervals. From each of four of them (equal counts, equal
     widths, cubes of equal widths, and a density of levels that is the cube root of that of the numbers, which is
     nearly the best for many levels) the algorithm goes on until the partition stays, at most ``iterations`` times; the
     best result counts. All in float64 and the same on every machine, whatever the order of the numbers; the error is
-    at most that of each of the four partitions, but it may be above the least possible.
+    at most that of each of the four partitions, but it may be above the least possible. ``start``, ascending levels, takes
+    the place of the four: several times faster where one knows about where the levels are.
 
     Takes numbers in any shape; ``levels`` is from 1 to 256. Returns an ascending codebook of that many levels or, if
     x has no more distinct values than that, those values. Raises ValueError if x is empty or holds NaN or infinity.
@@ -181,7 +184,12 @@ def kmeans(x: ArrayLike, levels: int, *, iterations: int = 200) -> NDArray[np.fl
     v = np.ldexp(v, -exponent)
     sums = np.concatenate([[0.0], np.cumsum(v)])
     mean, best, spread = sums[-1] / v.size, distinct, -1.0
-    for cuts in _starts(v, k):
+    if start is None:
+        starts = _starts(v, k)
+    else:
+        first = np.ldexp(_start(start, k), -exponent)
+        starts = [np.searchsorted(v, (first[1:] + first[:-1]) / 2)]
+    for cuts in starts:
         c, counts = _lloyd(v, sums, cuts, k, most)
         # of a fixed sum: what the levels don't have of the square deviation from the mean is their error
         between = float(np.cumsum(counts * ((c - mean) * (c - mean)))[-1])
@@ -189,6 +197,14 @@ def kmeans(x: ArrayLike, levels: int, *, iterations: int = 200) -> NDArray[np.fl
             best, spread = c, between
     codebook: NDArray[np.float64] = np.ldexp(best, exponent)
     return codebook
+
+
+def _start(levels: ArrayLike, k: int) -> Array:
+    a = as_floats(levels, "start").astype(np.float64)
+    require_finite(a, "start")
+    if a.shape != (k,) or (a[1:] < a[:-1]).any():
+        raise ValueError(f"start has shape {a.shape}; it must be {k} ascending levels")
+    return a
 
 
 def _starts(v: Array, k: int) -> list[Array]:

@@ -17,8 +17,9 @@ from evenbits._chunks import CHUNK, for_row_chunks
 from evenbits.axes import rotate_back
 from evenbits.codebooks import dequantize
 from evenbits.codings import Coding, RefinementStream, parse
+from evenbits.decomposition import Transform
 from evenbits.embedding import Frame
-from evenbits.orthogonal import Transform, transform_of
+from evenbits.orthogonal import transform_of
 from evenbits.packing import unpack, unpack_radix
 from evenbits.random import random_subset
 from evenbits.spec import KEPT, PAIRS, EncodedError, Spec, canonical_json, levels_of

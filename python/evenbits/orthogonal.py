@@ -1,4 +1,4 @@
-"""Orthogonal transforms P for the second basis of x = u + P v, and the decomposition into both.
+"""Orthogonal transforms P for the second basis of x = u + P v.
 
 ``transform_of(kind, axes, seed, stream)`` makes them, ``KINDS`` are their names. All but "dct" are additions, multiplications,
 divisions and square roots in a fixed order, with numbers of Philox, so that they give the same bytes on every machine.
@@ -14,130 +14,18 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from evenbits import _core
 from evenbits._arrays import Array
 from evenbits.axes import APART, along
 from evenbits.cosine_frames import cosine_transform
-from evenbits.matrices import base_matrix, base_order
-from evenbits.random import random_bits, random_signs, recent_signs
+from evenbits.decomposition import SECOND, Involution, Transform, dot
+from evenbits.matrices import base_order
+from evenbits.random import random_bits, random_signs
 
-SECOND = 1 << 63
-"""Added to a stream's number to draw what P is made of; frames, which draw their support there, have none."""
-PAIR_MOMENTUM = 0.9
 BUTTERFLIES = 3
 Layer = tuple[Array, Array, Array, Array]
 """The coordinates i and j of its rotations, their cosines and sines."""
 MOST_DENSE = 1 << 13
 """Order of the largest dense matrix: one takes n^2 numbers to hold and n^3 operations to make."""
-
-
-@dataclass(frozen=True)
-class Transform:
-    """An orthogonal transform P of rows of n numbers, made of elements first, first + 1, ... of a stream."""
-
-    n: int
-    seed: int
-    stream: int
-    first: int = 0
-
-    def __call__(self, x: Array) -> Array:
-        """P x of float32 rows."""
-        raise NotImplementedError
-
-    def adjoint(self, x: Array) -> Array:
-        """P^T x, which is P x unless a transform says otherwise."""
-        return self(x)
-
-    def split(self, x: Array, schedule: str, iterations: int, tolerance: float) -> tuple[Array, Array, Array]:
-        """(u, v, residuals): float32 rows x = s (u + P v) with s the root mean square of a row, and |x - x'| / |x|.
-
-        Steps u += c sign(r), c = |r|_1 / n, and v += c sign(P^T r), c = |P^T r|_1 / n, r being what is left of x / s: of the
-        two the one with the greater c ("greedy"), or u, u, v, v ("alternating"), until |r| <= tolerance |x / s|.
-        """
-        r, residuals = _in_units(x), np.zeros(len(x))
-        u, v = np.zeros_like(r), np.zeros_like(r)
-        active = np.arange(len(x))
-        for k in range(iterations + 1):
-            residuals[active] = np.sqrt(_dot(r, r) / self.n)
-            going = residuals[active] > tolerance
-            active, r = active[going], r[going]
-            if k == iterations or not active.size:
-                break
-            y = self.adjoint(r) if schedule == "greedy" or k % 4 > 1 else r
-            of_r, of_y = (_dot(np.abs(f), np.ones_like(f)) for f in (r, y))
-            first = of_r > of_y if schedule == "greedy" else np.full(len(r), k % 4 < 2)
-            step = np.where(first[:, None], np.sign(r), np.sign(y))
-            step *= (np.where(first, of_r, of_y) / self.n).astype(np.float32)[:, None]
-            u[active[first]] += step[first]
-            v[active[~first]] += step[~first]
-            r[first] -= step[first]
-            if not first.all():
-                r[~first] -= self(np.ascontiguousarray(step[~first]))
-        return u, v, residuals
-
-    def joint_codes(
-        self, x: Array, split: int, levels: tuple[int, int, int, int], peaks: tuple[float, float, float, float], iterations: int
-    ) -> Array:
-        """Codes i + levels_u j of float32 rows, chosen together so that s (u_i + P v_j) is near the row.
-
-        Levels are evenly spaced up to the peaks, in units of s, for u and v of coordinates below ``split``, then of the others.
-        The way of ``sign_frame``: projected gradient steps with momentum, away from the thresholds with a force that grows.
-        """
-        f32, momentum, concavity = np.float32, np.float32(PAIR_MOMENTUM), _concavity(levels)
-        below = np.arange(self.n) < split
-        count, peak = ([np.where(below, f32(a[k]), f32(a[k + 2])).astype(f32) for k in (0, 1)] for a in (levels, peaks))
-        last = [c - f32(1) for c in count]
-        step = [np.where(m > 0, f32(2) * p / np.maximum(m, f32(1)), f32(0)) for m, p in zip(last, peak, strict=True)]
-        inverse = [np.divide(f32(1), s, out=np.zeros_like(s), where=s > 0) for s in step]
-        target = _in_units(x)
-        c = before = [np.zeros_like(target)] * 2
-        for k in range(iterations):
-            growth = f32(concavity * k / iterations)
-            w, before = [a + (a - b) * momentum for a, b in zip(c, before, strict=True)], c
-            r = target - w[0] - self(w[1])
-            c = []
-            for i, gradient in enumerate((r, self.adjoint(r))):
-                place = np.clip((w[i] + peak[i]) * inverse[i], f32(0), last[i])
-                cell = np.minimum(place.astype(np.int32).astype(f32), last[i] - f32(1))
-                threshold = (cell + f32(0.5)) * step[i] - peak[i]
-                c.append(np.clip((w[i] + (w[i] - threshold) * growth) + gradient * f32(0.5), -peak[i], peak[i]))
-        index = [((a + p) * s + f32(0.5)).astype(np.int32) for a, p, s in zip(c, peak, inverse, strict=True)]
-        codes: Array = (index[0] + count[0].astype(np.int32) * index[1]).astype(np.uint8)
-        return codes
-
-
-class Involution(Transform):
-    """P = H diag(signs) H / n, H a Hadamard matrix: symmetric, P P = I, made of additions; its signs are random."""
-
-    @property
-    def signs(self) -> Array:
-        if self.first:
-            return random_signs(self.seed, self.stream + SECOND, self.n, first=self.first)
-        return recent_signs(self.seed, self.stream + SECOND, self.n)
-
-    @property
-    def base(self) -> Array:
-        return base_matrix(base_order(self.n) or 1)
-
-    def __call__(self, x: Array) -> Array:
-        y = np.empty_like(x)
-        if x.size:
-            _core.hadamard(x, y, self.base, None, self.signs, 1 / math.sqrt(self.n), 1)
-            _core.hadamard(y, y, self.base, None, None, 1 / math.sqrt(self.n), 1)
-        return y
-
-    def split(self, x: Array, schedule: str, iterations: int, tolerance: float) -> tuple[Array, Array, Array]:
-        u, v, residuals = np.empty_like(x), np.empty_like(x), np.empty(len(x))
-        _core.kashin_split(x, u, v, self.base, self.signs, schedule == "greedy", iterations, tolerance, residuals, 1)
-        return u, v, residuals
-
-    def joint_codes(
-        self, x: Array, split: int, levels: tuple[int, int, int, int], peaks: tuple[float, float, float, float], iterations: int
-    ) -> Array:
-        codes = np.empty(x.shape, np.uint8)
-        path = iterations, PAIR_MOMENTUM, _concavity(levels)
-        _core.kashin_joint(x, codes, self.base, self.signs, split, levels, peaks, *path, 1)
-        return codes
 
 
 class Cosines(Transform):
@@ -183,12 +71,12 @@ class Householder(Transform):
     @cached_property
     def _vector(self) -> Array:
         w = nearly_gaussian(self.seed, self.stream + SECOND, self.n, self.first)[None]
-        w *= np.float32(1 / np.sqrt(_dot(w, w)[0]))
+        w *= np.float32(1 / np.sqrt(dot(w, w)[0]))
         return w
 
     def __call__(self, x: Array) -> Array:
         w = np.ascontiguousarray(np.broadcast_to(self._vector, x.shape))
-        y: Array = x - (2 * _dot(x, w)).astype(np.float32)[:, None] * w
+        y: Array = x - (2 * dot(x, w)).astype(np.float32)[:, None] * w
         return y
 
 
@@ -307,15 +195,15 @@ def _dense(n: int, seed: int, stream: int, first: int) -> tuple[Array, Array]:
     w = np.zeros((n, n), np.float32)
     for k in range(n):
         g = nearly_gaussian(seed, stream + SECOND, n - k, first + k * n)
-        norm = np.float32(np.sqrt(_dot(g[None], g[None])[0]))
+        norm = np.float32(np.sqrt(dot(g[None], g[None])[0]))
         g[0] += norm if g[0] >= 0 else -norm
-        norm = _dot(g[None], g[None])[0]
+        norm = dot(g[None], g[None])[0]
         w[k, k:] = g * np.float32(np.sqrt(2 / norm)) if norm > 0 else 0
     q = np.eye(n, dtype=np.float32) * random_signs(seed, stream + SECOND, n, first=first + n * n)[:, None]
     for begin in range(0, n, 16):
         rows = q[begin : begin + 16]
         for k in range(min(begin + 16, n) - 1, -1, -1):
-            rows -= _dot(rows, np.broadcast_to(w[k], rows.shape)).astype(np.float32)[:, None] * w[k]
+            rows -= dot(rows, np.broadcast_to(w[k], rows.shape)).astype(np.float32)[:, None] * w[k]
     return q, np.ascontiguousarray(q.T)
 
 
@@ -326,20 +214,3 @@ def _times(matrix: Array, x: Array) -> Array:
         np.multiply(x[:, k : k + 1], row, out=term)
         y += term
     return y
-
-
-def _dot(x: Array, y: Array) -> Array:
-    out = np.empty((len(x), 1))
-    _core.dot(np.ascontiguousarray(x), np.ascontiguousarray(y), x.shape[1], x.shape[1], out, 1)
-    return out[:, 0]
-
-
-def _in_units(x: Array) -> Array:
-    """Rows in units of their root mean squares."""
-    size = np.sqrt(_dot(x, x) / x.shape[1]).astype(np.float32)
-    units: Array = x * np.divide(np.float32(1), size, out=np.zeros_like(size), where=size > 0)[:, None]
-    return units
-
-
-def _concavity(levels: tuple[int, int, int, int]) -> float:
-    return 0.4 if max(levels) == 2 else 0.2

@@ -26,7 +26,8 @@ With grid "pairs" the coordinates of a row are y = (u + P v) * scale, u the firs
 row's, both 0 where there is no code, P = H diag(signs) H / n with the signs of stream + SECOND, or another transform.
 With "axes", two or more, the last axes of the array are one row, in the order of memory: d is the product of their lengths.
 After the rotation, which goes along each of them, they have the lengths "axes", without one they have these from the start.
-P goes along each of them as well; of matrices, X = R_1^T (U + P_1 V P_2^T) R_2, scaled.
+P goes along each of them as well; of matrices, X = R_1^T (U + P_1 V P_2^T) R_2, scaled. What they are made of begins at element
+k 2^48 of the streams for axis k = 0, 1, ...
 With "books" each row has levels of its own, in float16: "row": plane ``levels`` (rows, 2, levels); [i, j]: (rows, i + j), code c
 meaning level c mod i of the first i and c // i of the others, the last pair for c >= i j; with upper digits [i, j, i', j'],
 (rows, i + j + i' + j'), those of the lower ones first.

@@ -35,7 +35,7 @@ class Kashin(Quantizer):
     clusters: "separate" (default; levels of u times levels of v) or "joint" (any 2^bits pairs), in units of the rows' root mean
     square.
     codebook: one for the "tensor" (default), or one for each "row", of float16 numbers: 2^bits pairs, or with separate clusters
-    the levels of both factors, 8 for 2 + 2 bits. For few and long rows, and for rows that differ without a rotation.
+    the levels of both factors, 8 for 2 + 2 bits. For the greedy schedule, and for rows that differ without a rotation.
     second: levels of v with separate clusters. Default: 2 with refine; without it, those of least error for Gaussian rows, 1 at
     2 bits, 2 at 3, 4 at 4 to 6, 16 at 8; with "greedy" the square root of the level count. More bits are never worse.
     schedule, without refine: "alternating" (default: u, u, v, v) or "greedy" (whichever step is longer: rows then begin with

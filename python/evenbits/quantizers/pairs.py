@@ -65,10 +65,12 @@ class PairWalk(Walk):
         factors = self._factors(whole, begin)
         codes = self._together(whole) if factors is None else None
         if self.spec.books is not None:
+            starts = [[self._peaks(whole, count, k) for k, count in enumerate(pair)] for pair in self.pairs]
             for i in range(len(whole)):
                 own = slice(i, i + 1)
                 parts = None if factors is None else (factors[0][own], factors[1][own])
-                book = self._learned(unit[own], parts, None if codes is None else codes[own])
+                begins = [[peaks and peaks[i] for peaks in pair] for pair in starts]
+                book = self._learned(unit[own], parts, None if codes is None else codes[own], begins)
                 self.planes["levels"][begin + i] = self._compact(book)
         if factors is not None:
             codes = self._nearest(factors, self.meaning.books(begin, end))
@@ -97,6 +99,18 @@ class PairWalk(Walk):
         u, v, left = self.meaning.transform.split(whole, q.schedule, q.iterations, q.tolerance)
         self.left |= {begin + int(i): float(left[i]) for i in np.flatnonzero(left > q.tolerance)}
         return self._kept(u), self._kept(v)
+
+    def _peaks(self, whole: Array, count: int, second: int) -> list[Array | None] | None:
+        """The values that a factor has after log2(count) steps of the alternating schedule: about where its levels will be.
+
+        Of every row, or None where that schedule does not make so many.
+        """
+        q, steps = self.quantizer, count.bit_length() - 2  # before the last one
+        if q.refine or q.schedule != "alternating" or count < 2 or count & (count - 1):
+            return None
+        made = self.meaning.transform.split(whole, q.schedule, steps // 2 * 4 + steps % 2 + 1 + 2 * second, q.tolerance)[second]
+        values = [np.unique(row) for row in made]
+        return [v if v.size == count else None for v in values]
 
     def _nearest(self, factors: tuple[Array, Array], tables: Array) -> Array:
         """Codes of the kept coordinates, given the levels: those of all rows, or of each."""
@@ -141,8 +155,13 @@ class PairWalk(Walk):
         codes = self._together(whole) if factors is None else None
         self.planes["levels"][:] = self._learned(self._units(whole)[1], factors, codes)
 
-    def _learned(self, unit: Array, factors: tuple[Array, Array] | None, codes: Array | None) -> Array:
-        """Levels for rows in units of their sizes, given their factors, or their codes: (2, levels)."""
+    def _learned(
+        self, unit: Array, factors: tuple[Array, Array] | None, codes: Array | None, starts: list[list[Any]] | None = None
+    ) -> Array:
+        """Levels for rows in units of their sizes, given their factors, or their codes: (2, levels).
+
+        starts: for the factors of each part, where k-means starts, or None.
+        """
         m = self.spec.codes.levels
         table = np.zeros((2, m + (m + 1 if self.spec.codes.upper else 0)), np.float32)
         books = self._books(table)
@@ -150,11 +169,11 @@ class PairWalk(Walk):
             assert codes is not None
             self._learn_together(unit, codes, books)
             return table
-        for (part, count), (i, j), book in zip(self.parts, self.pairs, books, strict=True):
+        for (part, count), (i, j), book, (s, t) in zip(self.parts, self.pairs, books, starts or [[None] * 2] * 2, strict=True):
             u, v = (f[:, part] for f in factors)
             if not u.size:
                 continue
-            separate = product(padded(kmeans(u, i), i), padded(kmeans(v, j), j))
+            separate = product(padded(kmeans(u, i, start=s), i), padded(kmeans(v, j, start=t), j))
             joint = self.quantizer.clusters == "joint"
             book[:] = kmeans_pairs(u, v, separate, count) if joint else padded(separate, count)
         return table
