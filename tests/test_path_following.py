@@ -27,9 +27,11 @@ def layer(rows=40, inputs=120, neurons=30, seed=0, mismatch=0.1):
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
 @pytest.mark.parametrize("order", [1, 3])
 @pytest.mark.parametrize("quantized", [False, True])
-def test_codes_are_those_of_the_plain_recursion(options, rounding, order, quantized):
+@pytest.mark.parametrize("form", ["gram", "samples"])
+def test_codes_are_those_of_the_plain_recursion(options, rounding, order, quantized, form):
     w, x, y = layer()
-    encoded = PathFollowing(**options, rounding=rounding, order=order, held_out=0, seed=3).encode(w, x, y if quantized else None)
+    options = options | {"rounding": rounding, "order": order, "form": form, "held_out": 0, "seed": 3}
+    encoded = PathFollowing(**options).encode(w, x, y if quantized else None)
     y = y if quantized else x
     step = np.broadcast_to(encoded.planes["scales"].astype(float).reshape(-1), len(w))
     count, infinite = encoded.report.levels, options.get("alphabet") == "infinite"

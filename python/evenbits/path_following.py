@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from evenbits import _core
 from evenbits._arrays import Array, as_array, as_floats, integer, require_finite, workers_of
 
-__all__ = ["Calibration", "Rounding", "multiply_add", "recursion"]
+__all__ = ["Calibration", "Rounding", "StoredRows", "add_gram", "multiply_add", "recursion"]
 
 UNBOUNDED = 2**30
 
@@ -56,12 +56,12 @@ class Rounding:
 class Calibration:
     """Sums of products of what a layer sees, batch by batch: rows are not stored, memory is some ``inputs`` x ``inputs`` numbers.
 
-    held_out: every so many-th row (default 8, from the 8th) up to ``kept`` of them (default 256) is left out of the sums and
+    held_out: every so many-th row (default 8, from the 8th) up to ``kept`` of them (default 128) is left out of the sums and
     kept, to measure errors on; 0: none. As many of the others are kept as well, the first ones. portable: sums in one order, the
     same on every machine and for every way to cut rows into batches; False leaves them to BLAS.
     """
 
-    def __init__(self, inputs: int | None = None, *, held_out: int = 8, kept: int = 256, portable: bool = True) -> None:
+    def __init__(self, inputs: int | None = None, *, held_out: int = 8, kept: int = 128, portable: bool = True) -> None:
         self.inputs = None if inputs is None else integer(inputs, "inputs", 1, 2**24)
         self.held_out, self.kept = integer(held_out, "held_out", 0, 2**30), integer(kept, "kept", 1, 2**20)
         if self.held_out == 1:
@@ -75,6 +75,7 @@ class Calibration:
         self.cross: Array | None = None
         """X^T Y, or None as long as Y is X."""
         self._samples: dict[str, list[tuple[Array, Array]]] = {"calibration": [], "fresh": []}
+        self._stored: list[tuple[Array, Array]] = []
 
     def update(self, x: ArrayLike, quantized: ArrayLike | None = None, *, workers: int = 1) -> Calibration:
         """Add rows: x (..., inputs) of the float network, ``quantized`` of the same shape of the quantized one (default: x)."""
@@ -90,10 +91,6 @@ class Calibration:
                 first, second = first.astype(np.float64), second.astype(np.float64)
         if self.inputs is None:
             self.inputs = first.shape[1]
-        if not self.gram.size:
-            self.gram = np.zeros((self.inputs, self.inputs))
-        if second is not None and self.cross is None:
-            self.cross = self.gram.copy()
         index = np.arange(self._seen, self._seen + len(first))
         self._seen += len(first)
         if self.held_out:
@@ -139,15 +136,42 @@ class Calibration:
 
     def _add(self, x: Array, y: Array | None, workers: int) -> None:
         self.rows += len(x)
+        if not self.gram.size:
+            self.gram = np.zeros((x.shape[1], x.shape[1]))
+        if y is not None and self.cross is None:
+            self.cross = self.gram.copy()
         second = x if y is None else y
-        if self.portable:
-            _core.add_gram(second, self.gram, workers)
-        else:
-            multiply_add(second.T, second, self.gram, portable=False)
+        add_gram(second, self.gram, portable=self.portable, workers=workers)
         if self.cross is not None:
             multiply_add(x.T, second, self.cross, portable=self.portable, workers=workers)
         if not np.isfinite(self.gram).all():
             raise ValueError("x is too large: sums of products overflow; scale it")
+
+
+class StoredRows(Calibration):
+    """Calibration data whose rows are kept, for few rows of many inputs. Otherwise as ``Calibration``."""
+
+    def stored(self) -> tuple[Array, Array]:
+        """All rows of both networks, float64, but for those held out; the same array if they are the same."""
+        if not self._stored:
+            empty = np.zeros((0, self.inputs or 0))
+            return empty, empty
+        x = np.concatenate([x for x, _ in self._stored])
+        same = all(x is y for x, y in self._stored)
+        return x, x if same else np.concatenate([y for _, y in self._stored])
+
+    def _add(self, x: Array, y: Array | None, workers: int) -> None:
+        self.rows += len(x)
+        kept = x.astype(np.float64)
+        self._stored.append((kept, kept if y is None else y.astype(np.float64)))
+
+
+def add_gram(x: Array, sums: Array, *, portable: bool = True, workers: int = 1) -> None:
+    """sums += x^T x, as ``multiply_add``, in half the time."""
+    if portable:
+        _core.add_gram(x, sums, workers)
+    else:
+        multiply_add(x.T, x, sums, portable=False)
 
 
 def multiply_add(a: Array, b: Array, c: Array, *, portable: bool = True, workers: int = 1) -> Array:
