@@ -92,12 +92,29 @@ def test_matrices_of_a_stack_are_encoded_one_by_one(workers, rng):
     np.testing.assert_array_equal(decode(e, workers=workers), alone)
 
 
-@pytest.mark.parametrize("law", ["gaussian", "student"])
-def test_a_rotation_lets_matrices_of_every_law_decompose(law, rng):
-    x = rng.standard_normal((64, 96)) if law == "gaussian" else rng.standard_t(2, (64, 96))
-    e = quantize(x, 4, "kashin", form="matrix", iterations=400, **PAPER)
-    assert e.method == "kashin"
-    assert nmse(x, e) < 0.019
+@pytest.mark.parametrize("law", ["gaussian", "student", "spike"])
+def test_products_fail_on_heavy_tails_and_a_rotation_along_both_axes_cures_them(law, rng):
+    """The first paper's layers that do not converge, which are reported, and never kept in 16 bits on the quiet."""
+    laws = {"gaussian": rng.standard_normal((64, 64)), "student": rng.standard_t(2, (64, 64)), "spike": np.eye(1, 4096)}
+    x = laws[law].reshape(64, 64)
+    e = quantize(x, 4, "kashin", form="matrix", **PAPER)
+    assert (e.method, e.error(x) < 0.14) == ("kashin", True)
+    if law == "gaussian":
+        assert quantize(x, 4, "kashin", form="matrix", rotate=False, **PAPER).method == "kashin"
+        return
+    with pytest.warns(RuntimeWarning, match="iterations is 200: the decomposition left .* encoded by 'near_democratic' instead"):
+        e = quantize(x, 4, "kashin", form="matrix", rotate=False, **PAPER)
+    assert e.method == "near_democratic"
+
+
+@pytest.mark.parametrize("options", [{"form": "tensor"}, {"form": "matrix", "transform": "butterfly", "codebook": "row"}], ids=str)
+def test_files_hold_every_form(options, tmp_path, rng):
+    x = rng.standard_normal((2, 6, 20)).astype(np.float32)
+    e = quantize(x, 3, "kashin", **options)
+    evenbits.save(tmp_path / "x.safetensors", {"x": e})
+    back = evenbits.load(tmp_path / "x.safetensors", verify=True)["x"]
+    np.testing.assert_array_equal(decode(back), decode(e))
+    assert back.error(x) == e.error(x) == pytest.approx(np.sqrt(nmse(x, e)))
 
 
 def test_axes_are_rotated_one_after_the_other_and_back(rng):
@@ -249,7 +266,7 @@ def test_a_models_budget_holds_where_decompositions_fail(budget, tmp_path, rng):
         ({"form": "cube"}, "form is 'cube'; known are 'vector', 'matrix', 'tensor'"),
         ({"transform": "fourier"}, "transform is 'fourier'; known are 'involution', 'dct'"),
         ({"codebook": "column"}, "codebook is 'column'"),
-        ({"transform": "dense", "x": np.ones((1, 8200))}, "transform is 'dense'; a dense matrix of order 8704 is too large"),
+        ({"transform": "dense", "x": np.ones((1, 4200))}, "transform is 'dense'; a dense matrix of order 4352 is too large.*form='matrix'"),
         ({"form": "matrix", "rotate": False, "x": np.ones((4, 50))}, "rotate is False; no Hadamard matrix of order 50"),
     ],
 )

@@ -263,13 +263,13 @@ class Meaning:
     def _factors(self, codes: Array, begin: int) -> Array:
         """The numbers of the codes in both bases."""
         books, split, m = self.books(begin, begin + len(codes)), self.split, self.spec.codes.levels
+        if len(books) == 1:
+            one, n = np.ones((len(codes), 1), np.float32), max(self.spec.kept, 1)
+            return np.stack([self._levels(codes, level[:m], level[m:], one, None, n) for level in books[0]])
         factors = np.empty((2, *codes.shape), np.float32)
         for part, own in ((slice(0, split), books[..., m:]), (slice(split, None), books[..., :m])):
-            index = codes[:, part]
-            if len(books) == 1:
-                factors[..., part] = np.take(own[0], index, axis=1)
-            else:
-                factors[..., part] = np.take_along_axis(np.moveaxis(own, 1, 0), index[None].astype(np.intp), axis=-1)
+            index = codes[None, :, part].astype(np.intp)
+            factors[..., part] = np.take_along_axis(np.moveaxis(own, 1, 0), index, axis=-1)
         return factors
 
     def scatter(self, y: Array) -> Array:

@@ -24,7 +24,7 @@ from evenbits.random import random_bits, random_signs
 BUTTERFLIES = 3
 Layer = tuple[Array, Array, Array, Array]
 """The coordinates i and j of its rotations, their cosines and sines."""
-MOST_DENSE = 1 << 13
+MOST_DENSE = 1 << 12
 """Order of the largest dense matrix: one takes n^2 numbers to hold and n^3 operations to make."""
 
 

@@ -31,7 +31,7 @@ class Kashin(Quantizer):
     all machines, so neither are the bytes), "butterfly", "householder" or "dense": see ``evenbits.orthogonal``. Of any
     length without a rotation, "involution" aside; much slower than the involution; with "householder" u and v do not converge.
     refine: the codes of a row are decided together, those of v given u and of u given v; without it, u and v are the
-    Kashin decomposition of the papers, and then clustered. Default: with separate clusters.
+    Kashin decomposition of the papers, and then clustered, which is better at 8 bits alone. Default: with separate clusters.
     clusters: "separate" (default; levels of u times levels of v) or "joint" (any 2^bits pairs), in units of the rows' root mean
     square.
     codebook: one for the "tensor" (default), or one for each "row", of float16 numbers: 2^bits pairs, or with separate clusters
@@ -117,7 +117,7 @@ class Kashin(Quantizer):
         axes = tuple(hadamard_length(n) if self.rotate else n for n in row) if len(row) > 1 else ()
         for n in axes or (spec.length,):
             if n and (why := no_transform(self.transform, n)):
-                raise ValueError(f"transform is {self.transform!r}; {why}")
+                raise ValueError(f"transform is {self.transform!r}; {why}; take another, or form='matrix'")
         books: tuple[int, ...] | None = None
         if self.codebook == "row":
             counts = (spec.codes.levels, spec.top) if spec.codes.upper else (spec.top,)
