@@ -55,7 +55,7 @@ def test_decoding_needs_planes_and_spec_alone(rng):
         np.testing.assert_array_equal(decode(copy), decode(e))
 
 
-@pytest.mark.parametrize("name", evenbits.methods())
+@pytest.mark.parametrize("name", [name for name, kind in evenbits.methods().items() if kind.fixed])
 def test_any_code_bytes_decode_to_finite_numbers(name, rng):
     for bits in (0.5, 1, 2.3, 4):
         e = quantize(rng.standard_normal((5, 100)), bits, name)

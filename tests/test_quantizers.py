@@ -14,7 +14,7 @@ import evenbits.embedding
 from evenbits import _chunks, _core, decode, quantize
 from evenbits.quantizers import methods
 
-METHODS = sorted(methods())
+METHODS = sorted(name for name, kind in methods().items() if kind.fixed)
 VARIANTS = [
     ("uniform", {}),
     ("uniform", {"range": "min_max"}),

@@ -31,6 +31,15 @@ CASES = {
         {"transform": "dense", "rotate": False, "clusters": "joint", "codebook": "row"},
         {"transform": "householder", "form": "matrix", "iterations": 5, "codebook": "row"},
     ],
+    "dead_zone": [{}, {"loss": "absolute"}, {"distortion": 0.05, "dead": 0.5}],
+    "pruning": [
+        {},
+        {"schedule": "stable", "normalize": "l1"},
+        {"schedule": "paper", "per": "row", "normalize": "mean"},
+        {"schedule": "public", "distortion": 0.3, "normalize": "none", "scale_dtype": "float64"},
+        {"sparsity": 0.8, "share": 0.05},
+    ],
+    "magnitude": [{}, {"values": "float16", "sparsity": 0.7}, {"values": "bfloat16"}],
 }
 
 

@@ -12,7 +12,8 @@ by which a threshold falls from event to event, unless there are "passes".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -27,6 +28,17 @@ from evenbits.spec import EncodedError, Reader
 Head = tuple[str, Fraction, tuple[int, ...], str]
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 MOST_VALUES, MOST_BYTES, MOST_EVENTS = 2**32 - 2, 2**40, 2**48
+
+
+@contextmanager
+def default_floats() -> Iterator[None]:
+    """Arithmetic keeps denormals, whatever others have set this thread to."""
+    state = _core.enter_default_float_state()
+    try:
+        with np.errstate(over="ignore", under="ignore"):
+            yield
+    finally:
+        _core.leave_float_state(state)
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class LevelStream(Stream):
         levels = self._levels(planes["stream"])
         top = max(int(levels.max(initial=0)), -int(levels.min(initial=0)))
         first, second, step = planes["levels"]
-        with np.errstate(over="ignore"):
+        with default_floats():
             half = np.concatenate([[0.0, first], second + step * np.arange(max(top - 1, 0))])[: top + 1]
             table = np.concatenate([-half[:0:-1], half]).astype(np.float64 if self.dtype == "float64" else np.float32)
         return lambda begin, end: table[levels[begin:end] + np.int32(top)]

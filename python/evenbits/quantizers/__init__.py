@@ -11,20 +11,26 @@ from evenbits._arrays import as_array
 from evenbits.encoded import Encoded
 from evenbits.quantizers.base import Quantizer, stored_dtype
 from evenbits.quantizers.budget import within_budget
+from evenbits.quantizers.dead_zone import DeadZone
 from evenbits.quantizers.democratic import Democratic
 from evenbits.quantizers.kashin import Kashin
 from evenbits.quantizers.lloyd_max import LloydMax
+from evenbits.quantizers.magnitude import MagnitudePruning
 from evenbits.quantizers.near_democratic import NearDemocratic
 from evenbits.quantizers.path_following import PathFollowing
+from evenbits.quantizers.pruning import Pruning
 from evenbits.quantizers.sign_frame import SignFrame
 from evenbits.quantizers.uniform import Uniform
 
 __all__ = [
+    "DeadZone",
     "Democratic",
     "Kashin",
     "LloydMax",
+    "MagnitudePruning",
     "NearDemocratic",
     "PathFollowing",
+    "Pruning",
     "Quantizer",
     "SignFrame",
     "Uniform",
@@ -36,7 +42,9 @@ __all__ = [
 
 def methods() -> dict[str, type[Quantizer]]:
     """The quantizer classes by the name that ``quantize`` and the command take."""
-    return {cls.method: cls for cls in (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame, Kashin)}
+    on_grids = (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame, Kashin)
+    streams = (DeadZone, Pruning, MagnitudePruning)
+    return {cls.method: cls for cls in (*on_grids, *streams)}
 
 
 def method_named(method: str) -> type[Quantizer]:
