@@ -13,6 +13,7 @@ from evenbits.quantizers.base import Quantizer, stored_dtype
 from evenbits.quantizers.budget import within_budget
 from evenbits.quantizers.dead_zone import DeadZone
 from evenbits.quantizers.democratic import Democratic
+from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
 from evenbits.quantizers.kashin import Kashin
 from evenbits.quantizers.lloyd_max import LloydMax
 from evenbits.quantizers.magnitude import MagnitudePruning
@@ -25,15 +26,18 @@ from evenbits.quantizers.uniform import Uniform
 __all__ = [
     "DeadZone",
     "Democratic",
+    "ErrorFeedback",
     "Kashin",
     "LloydMax",
     "MagnitudePruning",
     "NearDemocratic",
+    "Nearest",
     "PathFollowing",
     "Pruning",
     "Quantizer",
     "SignFrame",
     "Uniform",
+    "calibrated_methods",
     "methods",
     "quantize",
     "within_budget",
@@ -47,9 +51,14 @@ def methods() -> dict[str, type[Quantizer]]:
     return {cls.method: cls for cls in (*on_grids, *streams)}
 
 
+def calibrated_methods() -> dict[str, type[PathFollowing]]:
+    """Those that choose codes by what a layer sees: their ``encode``, and ``quantize``, take ``calibration`` data."""
+    return {cls.method: cls for cls in (PathFollowing, ErrorFeedback, Nearest)}
+
+
 def method_named(method: str) -> type[Quantizer]:
     """The class of a method. Raises ValueError, naming those there are."""
-    known = methods()
+    known = methods() | calibrated_methods()
     if method not in known:
         raise ValueError(f"method is {method!r}; known are {', '.join(known)}")
     return known[method]
@@ -71,13 +80,18 @@ def quantize(
     integer gives plain b-bit codes, another b > 1 two adjacent level counts in mixed radix, b < 1 one bit for a random
     subset; scales come on top and ``bits_per_value`` reports the sum. ``budget=B`` is a ceiling for any B > 0: codes,
     scales, tables and the spec together take at most B bits a value, or a ValueError says why that can't be.
-    ``options`` are those of the method's class. The same input, options and seed give the same bytes everywhere.
+    ``options`` are those of the method's class; methods that take ``calibration`` data take them here too. The same input,
+    options and seed give the same bytes everywhere.
     Raises ValueError and TypeError that name the argument.
     """
     cls = method_named(method)
     if bits is not None and budget is not None:
         raise ValueError(f"bits is {bits} and budget is {budget}; give one of them")
+    data: Any = {name: options.pop(name) for name in ("calibration", "quantized_calibration") if name in options}
+    if data and not issubclass(cls, PathFollowing):
+        raise TypeError(f"method is {method!r}, which takes no {next(iter(data))}; {', '.join(calibrated_methods())} do")
     if budget is None:
-        return cls(4 if bits is None else bits, seed=seed, **options).encode(x, workers=workers)
+        rate: Any = 4 if bits is None and options.get("alphabet") != "infinite" else bits
+        return cls(rate, seed=seed, **options).encode(x, workers=workers, **data)
     a = as_array(x)
     return within_budget(cls, a.shape, stored_dtype(a.dtype), budget, seed=seed, **options).encode(a, workers=workers)
