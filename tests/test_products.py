@@ -186,8 +186,9 @@ def rounding_of(e, x):
     spec, n = e._spec, e._spec.kept
     linear_in = Linear(e)
     z = np.abs(linear_in._columns(x, 1)).astype(np.float64)
-    octets = np.pad(z, ((0, 0), (0, -n % 8))).reshape(len(z), -1, 8)
-    most = np.repeat(octets.max(axis=-1), 8, axis=-1)[:, :n]
+    cell = linear_in.cell
+    cells = np.pad(z, ((0, 0), (0, -n % cell))).reshape(len(z), -1, cell)
+    most = np.repeat(cells.max(axis=-1), cell, axis=-1)[:, :n]
     w = np.abs(linear_in.meaning.look_up(linear_in.meaning.unpack(linear_in.codes), linear_in.scale, linear_in.zero))
     error = most / 254 @ w.astype(np.float64).T
     if linear_in.units and spec.grid != "affine":

@@ -101,8 +101,8 @@ static void product_bytes(const py::array& codes, std::size_t rows, std::size_t 
   const Target t(x, y, w, first);
   const auto& api = active();
   for_columns(
-      w, t, (n + 127) / 128 * 64, workers,
-      [&](const float* from, std::size_t count, float* prepared) { api.prepare_i8(from, count, n, bits, prepared); },
+      w, t, (n + 511) / 512 * 256, workers,
+      [&](const float* from, std::size_t count, float* prepared) { api.prepare_i8(from, count, n, bits, group, prepared); },
       [&](const evenbits_packed& part, const float* prepared, std::size_t count, float* to) {
         api.product_i8(&part, &u, prepared, count, to, t.stride);
       });

@@ -12,7 +12,10 @@ inline constexpr std::size_t kParts = kOctets / kFloats;        // registers tha
 inline constexpr std::size_t kSteps = 16;                       // steps worked on at a time
 inline constexpr std::size_t kManyColumns = 64;                 // columns that share what is decoded of some rows
 
-EVENBITS_INLINE constexpr std::size_t steps_of(std::size_t n) { return (n + kStep - 1) / kStep; }
+template <std::size_t Cell = 8>
+EVENBITS_INLINE constexpr std::size_t steps_of(std::size_t n) {
+  return (n + kOctets * Cell - 1) / (kOctets * Cell);
+}
 
 template <std::size_t N>
 EVENBITS_INLINE void repeat_to_octets(const float* p, float* out) {
@@ -31,16 +34,15 @@ EVENBITS_INLINE bool with_groups_of_step(std::size_t per, F f) {
   if constexpr (N < kOctets) return with_groups_of_step<2 * N>(per, f);
   return false;
 }
-// Of each octet in `steps` steps from `first` on, the parameter of its group, or of the last group behind the row's end.
-// group is a multiple of 8, or there is one group.
-__attribute__((noinline)) static void parameters_of_octets(const float* parameter, std::size_t groups, std::size_t group,
+// Of each octet in `steps` steps from `first` on, the parameter of its group, or of the last group behind the row's end. A group
+// has `per` octets, or there is one.
+__attribute__((noinline)) static void parameters_of_octets(const float* parameter, std::size_t groups, std::size_t per,
                                                            std::size_t first, std::size_t steps, float* out) {
   const float* last = parameter + groups - 1;
   if (groups == 1) {
     for (; steps; --steps, out += kOctets) repeat_to_octets<1>(last, out);
     return;
   }
-  const std::size_t per = group / 8;
   with_groups_of_step(per, [&](auto n) __attribute__((always_inline)) {
     for (parameter += first * n, first = 0; steps && parameter + n - 1 <= last; --steps, out += kOctets, parameter += n) {
       __builtin_prefetch(parameter + kAhead / 16);
@@ -62,38 +64,39 @@ __attribute__((noinline)) static void parameters_of_octets(const float* paramete
 
 // Calls f(codes, bytes from row to row, first step, steps) for the steps that may be read where they are, and for each other
 // one with a copy of its codes. end is that of all codes.
-template <std::size_t Rows, class F>
-EVENBITS_INLINE void for_pieces(const std::uint8_t* codes, std::size_t row_bytes, const std::uint8_t* end, unsigned bits,
-                                std::size_t steps, F f) {
-  const std::size_t used = kOctets * bits, left = std::size_t(end - codes) - (Rows - 1) * row_bytes;
-  std::size_t i = steps * used + kReach <= left + used ? steps : left < kReach ? 0 : (left - kReach) / used + 1;
+template <std::size_t Most, std::size_t Cell = 8, class F>
+EVENBITS_INLINE void for_pieces(const std::uint8_t* codes, std::size_t row_bytes, std::size_t rows, const std::uint8_t* end,
+                                unsigned bits, std::size_t steps, F f) {
+  constexpr std::size_t room = kReach / 8 * Cell;
+  const std::size_t used = kOctets / 8 * Cell * bits, reach = used + kReach - (bits % 4 ? kOctets * bits : kReach);
+  const std::size_t left = std::size_t(end - codes) - (rows - 1) * row_bytes;
+  std::size_t i = steps * used + reach <= left + used ? steps : left < reach ? 0 : (left - reach) / used + 1;
   if (i) f(codes, row_bytes, 0, i);
-  alignas(64) std::uint8_t copy[Rows * kReach];
+  alignas(64) std::uint8_t copy[Most * room];
   for (; i < steps; ++i) {
-    for (std::size_t r = 0; r < Rows; ++r) {
+    for (std::size_t r = 0; r < rows; ++r) {
       const std::uint8_t* p = codes + r * row_bytes + i * used;
-      std::memset(copy + r * kReach, 0, kReach);
-      std::memcpy(copy + r * kReach, p, std::size_t(end - p) < used ? std::size_t(end - p) : used);
+      std::memset(copy + r * room, 0, room);
+      std::memcpy(copy + r * room, p, std::size_t(end - p) < used ? std::size_t(end - p) : used);
     }
-    f(copy, kReach, i, 1);
+    f(copy, room, i, 1);
   }
 }
 
 // Groups of a step, if their parameters can be taken as they are, and the steps of a row for which they can.
 struct InPlace {
   std::size_t count, step, steps;
-  InPlace(std::size_t groups, std::size_t group, std::size_t all) : count(1), step(0), steps(kSpreads && groups == 1 ? all : 0) {
-    if (kSpreads && groups > 1 && kStep % group == 0) count = step = kStep / group, steps = groups / count;
+  InPlace(std::size_t groups, std::size_t group, std::size_t all, std::size_t of_step = kStep)
+      : count(1), step(0), steps(kSpreads && groups == 1 ? all : 0) {
+    if (kSpreads && groups > 1 && of_step % group == 0) count = step = of_step / group, steps = groups / count;
   }
 };
 // Calls f(first step, steps, scales, zeros) for stretches of the steps of `rows` rows.
-template <std::size_t Rows, class F>
+template <std::size_t Rows, std::size_t Cell = 8, class F>
 EVENBITS_INLINE void for_strips(const evenbits_packed& w, const InPlace& in_place, std::size_t groups, std::size_t row,
                                 std::size_t rows, F f) {
-  const std::size_t steps = steps_of(w.n), entry = row * groups;
+  const std::size_t steps = steps_of<Cell>(w.n), entry = row * groups;
   if (in_place.steps) {
-    for (std::size_t r = 0; r < rows; ++r)
-      for (std::size_t g = 0; g < groups; g += 16) __builtin_prefetch(w.scale + entry + r * groups + g + kAhead / 16);
     f(0, in_place.steps, Parameters::of(w.scale + entry, groups, in_place.step, in_place.count),
       Parameters::of((w.zero ? w.zero : w.scale) + entry, groups, in_place.step, in_place.count));
   }
@@ -102,8 +105,8 @@ EVENBITS_INLINE void for_strips(const evenbits_packed& w, const InPlace& in_plac
     const std::size_t count = steps - first < kSteps ? steps - first : kSteps;
     for (std::size_t r = 0; r < rows; ++r) {
       const std::size_t at = entry + r * groups, to = r * kSteps * kOctets;
-      parameters_of_octets(w.scale + at, groups, w.group, first, count, scale + to);
-      if (w.zero) parameters_of_octets(w.zero + at, groups, w.group, first, count, zero + to);
+      parameters_of_octets(w.scale + at, groups, w.group / Cell, first, count, scale + to);
+      if (w.zero) parameters_of_octets(w.zero + at, groups, w.group / Cell, first, count, zero + to);
     }
     f(first, count, Parameters::of(scale, kSteps * kOctets, kOctets, kOctets),
       Parameters::of(zero, kSteps * kOctets, kOctets, kOctets));

@@ -154,7 +154,7 @@ struct Product {
 static void decode(const Product& p, std::size_t row, std::size_t first, std::size_t steps, const float* zero, float* levels) {
   const std::uint8_t *codes = p.w.codes + row * p.w.row_bytes, *from = codes + first * kOctets * p.w.bits;
   if (!p.work.decode) return order_steps(from, codes + p.w.n * sizeof(float), steps, zero, levels);
-  for_pieces<1>(from, 0, p.end, p.w.bits, steps, [&](const std::uint8_t* c, std::size_t, std::size_t i, std::size_t count) {
+  for_pieces<1>(from, 0, 1, p.end, p.w.bits, steps, [&](const std::uint8_t* c, std::size_t, std::size_t i, std::size_t count) {
     p.work.decode(c, count, p.meaning, zero + i * kOctets, levels + i * kStep);
   });
 }
@@ -165,10 +165,11 @@ static void multiply_vector(const Product& p, const float* x, float* y) {
   const InPlace in_place(p.groups, w.group, steps_of(w.n));
   for (std::size_t row = 0; row < w.rows; ++row) {
     alignas(64) float total[kOctets] = {};
+    for (std::size_t g = 0; g < p.groups; g += 16) __builtin_prefetch(w.scale + row * p.groups + g + kAhead / 16);
     for_strips<1>(w, in_place, p.groups, row, 1,
                   [&](std::size_t first, std::size_t steps, const Parameters& scale, const Parameters& zero) {
                     const std::uint8_t* codes = w.codes + row * w.row_bytes + first * kOctets * w.bits;
-                    for_pieces<1>(codes, 0, p.end, w.bits, steps,
+                    for_pieces<1>(codes, 0, 1, p.end, w.bits, steps,
                                   [&](const std::uint8_t* c, std::size_t, std::size_t i, std::size_t count) {
                                     p.work.multiply({c, count, Parameters::after(scale, i), Parameters::after(zero, i)},
                                                     p.meaning, x + (first + i) * kStep, total);
@@ -192,8 +193,8 @@ static void multiply_columns(const Product& p, const float* x, std::size_t colum
       const std::size_t count = steps - first < kDecodedSteps ? steps - first : kDecodedSteps;
       for (std::size_t r = 0; r < tiled; ++r) {
         const std::size_t at = row + (r < rows ? r : rows - 1);
-        if (w.zero) parameters_of_octets(w.zero + at * p.groups, p.groups, w.group, first, count, zero);
-        parameters_of_octets(w.scale + at * p.groups, p.groups, w.group, first, count, scale + r * kDecodedSteps * kOctets);
+        if (w.zero) parameters_of_octets(w.zero + at * p.groups, p.groups, w.group / 8, first, count, zero);
+        parameters_of_octets(w.scale + at * p.groups, p.groups, w.group / 8, first, count, scale + r * kDecodedSteps * kOctets);
         decode(p, at, first, count, zero, levels + r * kLevelRow);
       }
       for (std::size_t c = 0; c < columns; c += kAcross) {

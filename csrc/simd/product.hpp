@@ -6,7 +6,8 @@
 namespace evenbits::EVENBITS_ISA {
 
 // Computes v here: a compiler would like to finish a sum before it begins the next one, and wait for each addition.
-EVENBITS_INLINE void in_order(Vec<float>& v) {
+template <class V>
+EVENBITS_INLINE void in_order(V& v) {
 #if defined(__AVX512F__)
   asm("" : "+v"(v));
 #elif defined(__x86_64__)

@@ -33,6 +33,7 @@ template <unsigned B>
 EVENBITS_INLINE CodeBytes code_bytes(const std::uint8_t* p) {
   if constexpr (B <= 4) {
     auto v = octets_at<B>(p).word[0];
+    in_order(v);  // loaded once
 #if defined(__AVX512VBMI__)
     if constexpr (B == 4) return {(Bytes)v, (Bytes)(v >> 4)};
     else
@@ -146,6 +147,40 @@ EVENBITS_INLINE Vec<std::int32_t> add_pairs(Vec<std::int32_t> a, Vec<std::int32_
   return evens<std::int32_t>(a, b) +
          shuffle<Vec<std::int32_t>, Vec<std::int32_t>>(a, b, EVENBITS_ALL_LANES(std::int32_t),
                                                        [](std::size_t i) constexpr { return 2 * i + 1; });
+}
+
+// f over lanes 4 j to 4 j + 3 of four registers: what is left of register k goes to lane 4 j + k.
+template <class V, class F>
+EVENBITS_INLINE V over_quads(const V* v, F f) {
+  using Pairs = Vec<std::int64_t>;
+  const auto both = [&](V a, V b) __attribute__((always_inline)) {
+    constexpr auto lane = [](std::size_t i) constexpr { return i / 4 * 4 + i % 4 / 2 + i % 2 * kFloats; };
+    return (Pairs)f(
+        shuffle<V, Vec<std::int32_t>>(a, b, EVENBITS_ALL_LANES(float), lane),
+        shuffle<V, Vec<std::int32_t>>(a, b, EVENBITS_ALL_LANES(float), [=](std::size_t i) constexpr { return lane(i) + 2; }));
+  };
+  const Pairs a = both(v[0], v[1]), b = both(v[2], v[3]);
+  constexpr auto pair = [](std::size_t i) constexpr { return i / 2 * 2 + i % 2 * (kFloats / 2); };
+  return f((V)shuffle<Pairs, Pairs>(a, b, EVENBITS_ALL_LANES(double), pair),
+           (V)shuffle<Pairs, Pairs>(a, b, EVENBITS_ALL_LANES(double), [=](std::size_t i) constexpr { return pair(i) + 1; }));
+}
+// From the order of over_quads, where register k's lanes come before register k + 1's, and into it.
+template <class V>
+EVENBITS_INLINE V from_quads(V v) {
+  return shuffle<V, Vec<std::int32_t>>(v, v, EVENBITS_ALL_LANES(float),
+                                       [](std::size_t i) constexpr { return i % (kFloats / 4) * 4 + i / (kFloats / 4); });
+}
+template <class V>
+EVENBITS_INLINE V to_quads(V v) {
+  return shuffle<V, Vec<std::int32_t>>(v, v, EVENBITS_ALL_LANES(float),
+                                       [](std::size_t i) constexpr { return i % 4 * (kFloats / 4) + i / 4; });
+}
+// Such parameters as `get` then gives in the order of over_quads, where it spreads them.
+EVENBITS_INLINE Parameters in_quads(Parameters p) {
+#if defined(__AVX512F__)
+  p.place = to_quads(p.place);
+#endif
+  return p;
 }
 
 }  // namespace evenbits::EVENBITS_ISA

@@ -132,7 +132,7 @@ typedef struct evenbits_api {
                                const evenbits_rotation* r, float* x, float* scratch);
   void (*prepare_f32)(const float* x, size_t columns, size_t n, float* prepared);
   void (*product_f32)(const evenbits_packed* w, const float* prepared, size_t columns, float* y, size_t stride);
-  void (*prepare_i8)(const float* x, size_t columns, size_t n, uint32_t bits, void* prepared);
+  void (*prepare_i8)(const float* x, size_t columns, size_t n, uint32_t bits, size_t group, void* prepared);
   void (*product_i8)(const evenbits_packed* w, const evenbits_units* u, const void* prepared, size_t columns, float* y,
                      size_t stride);
   void (*hadamard_f16)(const uint16_t* x, uint16_t* y, size_t rows, const evenbits_hadamard* h, const float* before,

@@ -232,13 +232,14 @@ typedef struct evenbits_api {
    * t[0] + t[1]. Bits behind a row's last code do not matter. The result is never -0. */
   void (*product_f32)(const evenbits_packed* w, const float* prepared, size_t columns, float* y, size_t stride);
   /* The same for columns that are rounded to 8 bits, with codes of 1 to 8 bits and groups of a multiple of 8 elements, or one
-   * a row. An octet of a column becomes q = x * (127 / m) rounded to the nearest integer, ties to even, m being its largest
-   * magnitude, and the scale m / 127; zeros for m < 2^-100. The column is finite. prepared: ceil(n / 128) * 256 bytes a
-   * column, aligned as floats are; it serves codes of up to 4 bits, or of 5 to 8. */
-  void (*prepare_i8)(const float* x, size_t columns, size_t n, uint32_t bits, void* prepared);
-  /* y[column * stride + row] = step * t, t being the sum of 16 totals as in product_f32, to which an octet adds group's scale *
-   * (octet's scale * (S - center * Q)), S the sum of unit * q and Q that of q, in integers; the group's zero, if there are
-   * any, stands for center. w.levels is not read. */
+   * a row. A cell is 32 elements from a multiple of 32 on, or 8 if rows have several groups and these are no multiples of 32. A
+   * cell of a column becomes q = x * (127 / m) rounded to the nearest integer, ties to even, m being its largest magnitude, and
+   * the scale m / 127; zeros for m < 2^-100. The column is finite. prepared: ceil(n / 512) * 1024 bytes a column, aligned as
+   * floats are; it serves codes of up to 4 bits, or of 5 to 8, and groups that make the same cells. */
+  void (*prepare_i8)(const float* x, size_t columns, size_t n, uint32_t bits, size_t group, void* prepared);
+  /* y[column * stride + row] = step * t, t being the sum of 16 totals as in product_f32, to which a cell, instead of an octet,
+   * adds group's scale * (cell's scale * (S - center * Q)), S the sum of unit * q and Q that of q, in integers; the group's zero,
+   * if there are any, stands for center. w.levels is not read. */
   void (*product_i8)(const evenbits_packed* w, const evenbits_units* u, const void* prepared, size_t columns, float* y,
                      size_t stride);
 
@@ -300,7 +301,6 @@ typedef struct evenbits_api {
   evenbits_refined (*refine_encode)(const evenbits_refinement* r, const float* w, float* y, uint8_t* out, size_t capacity,
                                     uint64_t* scratch);
   evenbits_refined (*refine_decode)(const evenbits_refinement* r, const uint8_t* in, size_t size, float* y, uint8_t* scratch);
-} evenbits_api;
 
   /* c += a b in doubles, for at most 128 rows and columns; the products of an element are added in the order of k. a(i, k) =
    * a[i * a_row + k * a_step], b(k, j) = b[k * b_step + j], c(i, j) = c[i * c_row + j]. scratch: 65536 doubles. */
@@ -318,6 +318,7 @@ typedef struct evenbits_api {
   void (*follow_path_f64)(const evenbits_path* p, const double* panels, const double* pivot, const double* w, const double* base,
                           const double* step, const uint16_t* bits, size_t rows, int32_t* codes, double* z, uint32_t* clamped,
                           double* scratch);
+} evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or
  * of the one that the environment variable EVENBITS_ISA names: null if that one is not available. */

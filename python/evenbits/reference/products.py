@@ -45,22 +45,25 @@ def product_bytes(
     group: int,
     zero: NDArray[Any] | None = None,
 ) -> NDArray[np.float32]:
-    """The same for columns rounded to 8 bits, an octet of them to its largest magnitude / 127, and rows of whole units.
+    """The same for columns rounded to 8 bits, a cell of them to its largest magnitude / 127, and rows of whole units.
 
-    Groups hold whole octets. An octet adds scale * (its own scale * (sum of unit * q - center * sum of q)).
+    Cells hold 32 elements, or 8 if groups are several and no multiples of 32. A cell adds, where an octet does above, scale *
+    (its own scale * (sum of unit * q - center * sum of q)).
     """
     f = np.float32
     (columns, n), rows = x.shape, len(units)
-    octets, coded = np.zeros((columns, -(-n // 8) * 8), f), np.zeros((rows, -(-n // 8) * 8), np.int64)
-    octets[:, :n], coded[:, :n] = x, units
-    octets, coded = octets.reshape(columns, -1, 8), coded.reshape(rows, -1, 8)
-    most = np.abs(octets).max(axis=-1)
+    cell = 32 if group % 32 == 0 or group >= n else 8
+    length = -(-n // cell) * cell
+    cells, coded = np.zeros((columns, length), f), np.zeros((rows, length), np.int64)
+    cells[:, :n], coded[:, :n] = x, units
+    cells, coded = cells.reshape(columns, -1, cell), coded.reshape(rows, -1, cell)
+    most = np.abs(cells).max(axis=-1)
     counts = most >= 2.0**-100
     inverse = np.divide(f(127), most, out=np.zeros_like(most), where=counts)
-    q, sizes = np.rint(octets * inverse[..., None]).astype(np.int64), np.where(counts, most / f(127), f(0))
+    q, sizes = np.rint(cells * inverse[..., None]).astype(np.int64), np.where(counts, most / f(127), f(0))
     totals = np.zeros((16, columns, rows), f)
     for o in range(q.shape[1]):
-        g = 8 * o // group
+        g = cell * o // group
         middle = zero[:, g].astype(f) if zero is not None else np.full(rows, center, f)
         whole = (q[:, o] @ coded[:, o].T).astype(f) - middle * q[:, o].sum(axis=-1).astype(f)[:, None]
         totals[o % 16] += scale[:, g].astype(f) * (sizes[:, o, None] * whole)
