@@ -94,4 +94,4 @@ def quantize(
         rate: Any = 4 if bits is None and options.get("alphabet") != "infinite" else bits
         return cls(rate, seed=seed, **options).encode(x, workers=workers, **data)
     a = as_array(x)
-    return within_budget(cls, a.shape, stored_dtype(a.dtype), budget, seed=seed, **options).encode(a, workers=workers)
+    return within_budget(cls, a.shape, stored_dtype(a.dtype), budget, seed=seed, **options).encode(a, workers=workers, **data)
