@@ -48,8 +48,8 @@ def test_every_form_and_transform_has_the_error_of_the_method(form, transform, r
 
 
 def test_a_reflection_does_not_decompose_and_its_array_goes_to_the_fallback(rng):
-    x = rng.standard_normal((8, 64))
-    with pytest.warns(RuntimeWarning, match="the decomposition left .* encoded by 'near_democratic' instead, at 4 bits"):
+    x = rng.standard_normal((8, 256))
+    with pytest.warns(RuntimeWarning, match="decomposition left .*; take more; encoded by 'near_democratic' instead, at 4 bits"):
         e = quantize(x, 4, "kashin", transform="householder", **PAPER)
     assert e.method == "near_democratic"
 
@@ -102,12 +102,12 @@ def test_products_fail_on_heavy_tails_and_a_rotation_along_both_axes_cures_them(
     if law == "gaussian":
         assert quantize(x, 4, "kashin", form="matrix", rotate=False, **PAPER).method == "kashin"
         return
-    with pytest.warns(RuntimeWarning, match="iterations is 200: the decomposition left .* encoded by 'near_democratic' instead"):
-        e = quantize(x, 4, "kashin", form="matrix", rotate=False, **PAPER)
+    with pytest.warns(RuntimeWarning, match="is 200: the decomposition left .*, or rotate; encoded by 'near_democratic'"):
+        e = quantize(x, 4, "kashin", form="matrix", rotate=False, iterations=200, **PAPER)
     assert e.method == "near_democratic"
 
 
-@pytest.mark.parametrize("options", [{"form": "tensor"}, {"form": "matrix", "transform": "butterfly", "codebook": "row"}], ids=str)
+@pytest.mark.parametrize("options", [{"form": "tensor"}, {"form": "matrix", "transform": "dense", "codebook": "row"}], ids=str)
 def test_files_hold_every_form(options, tmp_path, rng):
     x = rng.standard_normal((2, 6, 20)).astype(np.float32)
     e = quantize(x, 3, "kashin", **options)
@@ -266,7 +266,7 @@ def test_a_models_budget_holds_where_decompositions_fail(budget, tmp_path, rng):
         ({"form": "cube"}, "form is 'cube'; known are 'vector', 'matrix', 'tensor'"),
         ({"transform": "fourier"}, "transform is 'fourier'; known are 'involution', 'dct'"),
         ({"codebook": "column"}, "codebook is 'column'"),
-        ({"transform": "dense", "x": np.ones((1, 4200))}, "transform is 'dense'; a dense matrix of order 4352 is too large.*form='matrix'"),
+        ({"transform": "dense", "x": np.ones((1, 4200))}, "transform is 'dense'; a dense matrix of order 4352 .*form='matrix'"),
         ({"form": "matrix", "rotate": False, "x": np.ones((4, 50))}, "rotate is False; no Hadamard matrix of order 50"),
     ],
 )

@@ -54,9 +54,10 @@ class PairWalk(Walk):
         q = self.quantizer
         bad = [row for row, left in sorted(self.left.items()) if left > q.tolerance]
         if bad:
+            remedy = "take more" if q.rotate else "take more, or rotate"
             raise NotConvergedError(
                 f"iterations is {q.iterations}: the decomposition left {self.left[bad[0]]:.2g} of row {bad[0]} "
-                f"(and more than the tolerance, {q.tolerance:g}, of {len(bad)} rows)"
+                f"(and more than the tolerance, {q.tolerance:g}, of {len(bad)} rows); {remedy}"
             )
 
     def _rows(self, begin: int, end: int) -> None:
