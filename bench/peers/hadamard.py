@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+
 import numpy as np
 
 import evenbits
 from peers import Rows, Work, aligned, case, peer
+
+LOOP = """
+#include <stddef.h>
+typedef void (*Rotate)(const float*, float*, size_t, size_t, size_t, float, const unsigned char*);
+void rotate(Rotate f, const float* x, float* y, size_t rows, size_t n, float factor, const unsigned char* flips) {
+  for (; rows; --rows, x += n, y += n) f(x, y, n, n, n, factor, flips);
+}
+"""
 
 
 def in_place(x: np.ndarray) -> dict[str, Work]:
@@ -62,9 +76,31 @@ def hadamard_halves() -> Rows:
     return rows
 
 
+def rabitq(n: int) -> Callable[[np.ndarray, np.ndarray], None] | None:
+    """What FhtKacRotator of RaBitQ calls for a vector of n = 2^k: a function that its extension exports. 4 rounds of flipped signs
+    and transforms. The loop over rows is compiled here, as a call from Python takes longer than a short vector."""
+    extension = getattr(peer("rabitqlib"), "_rabitqlib", None)
+    function = getattr(extension and ctypes.CDLL(extension.__file__), "_ZN9rabitqlib4simd10fht_rotateEPKfPfmmmfPKh", None)
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not function or not compiler:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        library = f"{folder}/loop.so"
+        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-xc", "-", "-o", library], input=LOOP, text=True, check=True)
+        rotate = ctypes.CDLL(library).rotate
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    rotate.argtypes = pointer, pointer, pointer, size, size, ctypes.c_float, pointer
+    flips = np.random.default_rng(0).integers(0, 256, n // 2).astype(np.uint8)
+
+    def rotated(x: np.ndarray, y: np.ndarray) -> None:
+        rotate(ctypes.cast(function, pointer), x.ctypes.data, y.ctypes.data, len(x), n, n**-0.5, flips.ctypes.data)
+
+    return rotated
+
+
 @case
 def rotation() -> Rows:
-    """Random rotations of 1 and 3 rounds beside one plain transform; faiss' "HR" has 3 rounds."""
+    """Random rotations of 1 and 3 rounds beside one plain transform; faiss' "HR" has 3 rounds, RaBitQ's rotator 4."""
     faiss = peer("faiss")
     rows: Rows = []
     for n in (256, 1024, 4096):
@@ -80,5 +116,7 @@ def rotation() -> Rows:
                 hr = faiss.HadamardRotation(n)
                 hr.train(x)
                 works["faiss HR"] = lambda x=x, hr=hr: hr.apply(x)
+            if other := rabitq(n):
+                works["rabitqlib"] = lambda x=x, f=other, z=aligned(x.shape): f(x, z)
             rows.append((f"rotation of {n}, {rounds} rounds", x.size, works))
     return rows
