@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import evenbits
+import evenbits.networks.grouped
 from evenbits.models import decode_model
 from evenbits.networks import Conv, Dense, Flatten, Pool, ReLU, Residual, open_network, quantize_network
 from evenbits.networks.layers import Layer, Patches
@@ -94,11 +95,11 @@ def test_a_list_of_layers_is_quantized_and_the_list_stays_as_it_was(method, tmp_
 def test_layers_are_calibrated_with_what_quantized_layers_before_them_give():
     layers = [Dense(numbers(16, 8)), ReLU(), Dense(numbers(4, 16))]
     x = numbers(200, 8)
-    made = quantize_network(layers, x, 3, hold=0, batch=200, bias_correction=False, clip=1.0)
+    made = quantize_network(layers, x, 3, hold=0, batch=200, bias_correction=False, clip=1.0, order=1)
     first = evenbits.decode(made.encoded["0.weight"])
     seen, few = np.maximum(x @ layers[0].weight.T, 0), np.maximum(x @ first.T, 0)
     second = evenbits.decode(made.encoded["2.weight"])
-    alone = PathFollowing(3, stream=2**24, portable=False, held_out=0).encode(layers[2].weight, seen, few)
+    alone = PathFollowing(3, columns="norm", stream=2**24, portable=False, held_out=0).encode(layers[2].weight, seen, few)
     np.testing.assert_array_equal(second, evenbits.decode(alone))
     report = made.layers[1]
     expected = relative(seen @ layers[2].weight.T, few @ second.T)
@@ -115,6 +116,40 @@ def test_grouped_convolutions_are_coded_group_by_group():
         own = slice(2 * group, 2 * group + 2)
         alone = quantize_network([Conv(layer.weight[own])], x[:, own], 4, hold=0, clip=1.0, per="row", batch=30)
         np.testing.assert_array_equal(decoded[own], evenbits.decode(alone.encoded["0.weight"]))
+
+
+@pytest.mark.parametrize(
+    "method, options",
+    [
+        ("path_following", {"order": 3}),
+        ("path_following", {"order": 1, "columns": "natural", "alphabet": "mid_rise"}),
+        ("path_following", {"alphabet": "mid_tread", "scale_dtype": "float16"}),
+        ("error_feedback", {"damping": 0.1}),
+        ("error_feedback", {"columns": "norm"}),
+        ("nearest", {"alphabet": "twos_complement"}),
+    ],
+)
+def test_small_groups_all_at_once_have_the_codes_of_each_alone(method, options, monkeypatch):
+    layers = [Conv(numbers(6, 2, 3)), ReLU(), Conv(numbers(6, 2, 3), groups=3), Conv(numbers(6, 1, 2), groups=6)]
+    x = numbers(60, 2, 12)
+    x[:, :, 3] *= 5
+    together = quantize_network(layers, x, 3, method, clip=0.75, batch=20, **options)
+    monkeypatch.setattr(evenbits.networks.grouped, "MOST", 0)
+    alone = quantize_network(layers, x, 3, method, clip=0.75, batch=20, **options)
+    for name, code in together.encoded.items():
+        for plane in code.planes:
+            np.testing.assert_array_equal(code.planes[plane], alone.encoded[name].planes[plane])
+        assert code.spec == alone.encoded[name].spec
+    assert [report.saturated for report in together.layers] == [report.saturated for report in alone.layers]
+
+
+def test_every_neuron_of_a_small_group_has_the_step_of_least_error():
+    layers, x = [Conv(numbers(8, 1, 3, 3), groups=8)], numbers(40, 8, 7, 7)
+    made = [quantize_network(layers, x, 2, clip=clip, batch=10, hold=4) for clip in ("search", 0.5, 0.75, 1.0)]
+    errors = [network.layers[0].held_out_error for network in made]
+    assert errors[0] < min(errors[1:])
+    unbiased = quantize_network(layers, x, 4, clip=1.0, batch=10, rounding="stochastic")
+    assert 0 < unbiased.layers[0].error < 0.5
 
 
 def test_bias_correction_keeps_the_mean_of_outputs():

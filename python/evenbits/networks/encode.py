@@ -10,13 +10,17 @@ import numpy as np
 
 from evenbits._arrays import Array
 from evenbits.encoded import Encoded
+from evenbits.networks.grouped import applies, encode_groups
 from evenbits.networks.layers import Layer
 from evenbits.networks.seen import Seen
 from evenbits.quantizers import method_named
+from evenbits.quantizers.base import stored_dtype
 from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
 from evenbits.quantizers.path_following import PathFollowing
 
 CALIBRATED = {cls.method: cls for cls in (PathFollowing, ErrorFeedback, Nearest)}
+USUAL: dict[str, dict[str, Any]] = {"path_following": {"clip": "search", "columns": "norm", "order": 4}}
+"""Options that a network has unless told: the least error in most of them, and little more work."""
 Encode = Callable[[Layer, Seen, Any, int], tuple[Encoded, int]]
 """Of a layer, what it sees, bits and its number: codes, and how many were clamped."""
 
@@ -29,28 +33,35 @@ def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int)
 
         def alone(layer: Layer, seen: Seen, bits: Any, number: int) -> tuple[Encoded, int]:
             quantizer = kind(bits, seed=seed, stream=number, **options)
-            return quantizer.encode(layer.matrix, workers=workers), 0
+            return _of(layer, quantizer.encode(layer.matrix, workers=workers)), 0
 
         return alone
     taught = CALIBRATED[method]
-    options.setdefault("clip", "search")
+    options = USUAL.get(method, {"clip": "search"}) | options
 
     def encode(layer: Layer, seen: Seen, bits: Any, number: int) -> tuple[Encoded, int]:
         own = options if layer.groups == 1 else {**options, "per": "row"}
+        whole = taught(bits, seed=seed, stream=number * 2**24, **own)
+        if applies(whole, seen):
+            encoded, clamped = encode_groups(whole, seen, workers)
+            return _of(layer, encoded), clamped
         parts = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the report has both errors
             for i, (matrix, data) in enumerate(zip(layer.grouped, seen.groups, strict=True)):
                 quantizer = taught(bits, seed=seed, stream=number * 2**24 + i, **own)
                 parts.append(quantizer.encode(matrix, data, workers=workers))
-        return _joined(parts, layer.matrix), sum(part.report.saturated for part in parts)
+        return _of(layer, _joined(parts, layer.matrix)), sum(part.report.saturated for part in parts)
 
     return encode
 
 
+def _of(layer: Layer, encoded: Encoded) -> Encoded:
+    """The same, to be decoded to the layer's own dtype."""
+    return Encoded(encoded.planes, encoded.spec | {"dtype": stored_dtype(layer.dtype)})
+
+
 def _joined(parts: list[Any], matrix: Array) -> Encoded:
     """The rows of all groups as one."""
-    if len(parts) == 1:
-        return Encoded(parts[0].planes, parts[0].spec)
     planes = {name: np.concatenate([part.planes[name] for part in parts]) for name in parts[0].planes}
     return Encoded(planes, parts[0].spec | {"shape": list(matrix.shape)})

@@ -133,11 +133,11 @@ def quantize_network(
     list of layers of NumPy (Dense, Conv, ReLU, Pool, Residual, any function of an array). It is not changed.
     bits: of a code, or a dictionary from shell patterns of names to bits, the first that fits.
     method: "path_following" (``rounding="stochastic"`` for SPFQ), "error_feedback" (as GPTQ), "nearest", or any of
-    ``evenbits.methods()``, which look at weights alone; ``options`` are the method's own.
+    ``evenbits.methods()``, which look at weights alone; ``options`` are the method's own. Here the first three have
+    ``clip="search"`` unless told, and path_following ``columns="norm"`` and ``order=4``.
     include, exclude: shell patterns of the names of weights.
     rows: so many of a layer's inputs (of a convolution: patches, by its own stride) are looked at, drawn at random from all.
-    hold: every so many-th batch is held out: the error there is reported, and chooses the step (``clip="search"``, the default
-    here of the first three methods). 0: none.
+    hold: every so many-th batch is held out: the error there is reported, and chooses the step (``clip="search"``). 0: none.
     bias_correction: give what the mean of an output has moved to the layer's bias, or the batch norm's after it, if there is one.
     fold: give weights the factor of a batch norm that follows; it keeps the shift, and all names and shapes stay.
     trace: follow the network step by step (torch.fx), with values kept for all batches. Where it can't be traced, or with False,
