@@ -77,7 +77,7 @@ def hadamard_halves() -> Rows:
 
 
 def rabitq(n: int) -> Callable[[np.ndarray, np.ndarray], None] | None:
-    """What FhtKacRotator of RaBitQ calls for a vector of n = 2^k: a function that its extension exports. 4 rounds of flipped signs
+    """What RaBitQ's FhtKacRotator calls for a vector of n = 2^k, a function that its extension exports: 4 rounds of flipped signs
     and transforms. The loop over rows is compiled here, as a call from Python takes longer than a short vector."""
     extension = getattr(peer("rabitqlib"), "_rabitqlib", None)
     function = getattr(extension and ctypes.CDLL(extension.__file__), "_ZN9rabitqlib4simd10fht_rotateEPKfPfmmmfPKh", None)
@@ -117,6 +117,6 @@ def rotation() -> Rows:
                 hr.train(x)
                 works["faiss HR"] = lambda x=x, hr=hr: hr.apply(x)
             if other := rabitq(n):
-                works["rabitqlib"] = lambda x=x, f=other, z=aligned(x.shape): f(x, z)
+                works["rabitqlib"] = lambda x=x, y=y, f=other: f(x, y)
             rows.append((f"rotation of {n}, {rounds} rounds", x.size, works))
     return rows
