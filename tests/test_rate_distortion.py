@@ -64,6 +64,26 @@ def test_signs_and_magnitudes_reach_no_less_than_the_absolute_distortion(rng):
     assert np.mean(np.abs(np.abs(x) - math.log(2))) > rd.laplacian_absolute_distortion(1) == 0.5
 
 
+@pytest.mark.parametrize("error", [0.1, 0.5, 0.9])
+def test_the_best_code_of_a_laplacian_is_0_as_often_as_its_error_says(error, rng):
+    """Made backwards: a code that is 0 so often, plus a Laplacian of the error, is a Laplacian of scale 1."""
+    zero = rd.laplacian_zero_mass(error)
+    code = np.where(rng.random(400_000) < zero, 0, rng.laplace(size=400_000))
+    x = code + rng.laplace(0, error, 400_000)
+    assert [np.mean(np.abs(x) > t) for t in (0.1, 0.5, 1, 3)] == pytest.approx([math.exp(-t) for t in (0.1, 0.5, 1, 3)], abs=4e-3)
+    assert 2 ** (-2 * rd.laplacian_absolute_rate(error)) == pytest.approx(zero)
+    one_sided = rd.exponential_zero_mass(error)
+    u = np.where(rng.random(400_000) < one_sided, 0, rng.exponential(size=400_000)) + rng.exponential(error, 400_000)
+    assert [np.mean(u > t) for t in (0.1, 1, 3)] == pytest.approx([math.exp(-t) for t in (0.1, 1, 3)], abs=4e-3)
+
+
+def test_announcing_single_weights_nears_the_least_bits():
+    ratios = [rd.refinement_overhead(1e5, b) for b in (10_000, 100, 1)]
+    assert ratios == sorted(ratios, reverse=True) and ratios[0] == pytest.approx(1.434, abs=1e-3)
+    assert rd.laplacian_absolute_distortion(rd.laplacian_absolute_rate(0.3, 2.0), 2.0) == pytest.approx(0.3)
+    assert rd.laplacian_absolute_rate(5) == 0 and rd.laplacian_zero_mass(5) == rd.exponential_zero_mass(5) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -73,6 +93,8 @@ def test_signs_and_magnitudes_reach_no_less_than_the_absolute_distortion(rng):
         (lambda: rd.reverse_water_filling([1, -1], 1), "variances"),
         (lambda: rd.laplacian_absolute_distortion(1, math.nan), "scale is nan"),
         (lambda: rd.laplacian_distortion(math.inf), "bits is inf"),
+        (lambda: rd.refinement_overhead(10, 10), "candidates is 10"),
+        (lambda: rd.laplacian_zero_mass(0), "distortion is 0"),
     ],
 )
 def test_values_out_of_range_are_named(call, words):

@@ -200,6 +200,7 @@ std::size_t refine_scratch(const evenbits_refinement* r) {
 
 evenbits_refined refine_encode(const evenbits_refinement* r, const float* w, float* y, std::uint8_t* out, std::size_t capacity,
                                std::uint64_t* scratch) {
+  if (r->n == 0) return {};
   return r->passes ? ByPasses(*r, w, y, out, capacity, scratch).run() : ByGaps(*r, w, y, out, capacity, scratch).run();
 }
 

@@ -117,6 +117,7 @@ class Restorer {
 
 evenbits_refined refine_decode(const evenbits_refinement* r, const std::uint8_t* in, std::size_t size, float* y,
                                std::uint8_t* scratch) {
+  if (r->n == 0) return {};
   Restorer restorer(*r, in, size, y);
   return r->passes ? restorer.passes(scratch) : restorer.gaps();
 }

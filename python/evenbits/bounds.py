@@ -18,6 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from evenbits._arrays import Array, integer, real
 from evenbits.rate_distortion import MOST, SMALL, bits_of, positive, reverse_water_filling
+from evenbits.rate_distortion import exponential_zero_mass as exponential_zero_mass
+from evenbits.rate_distortion import laplacian_absolute_rate as laplacian_absolute_rate
+from evenbits.rate_distortion import laplacian_zero_mass as laplacian_zero_mass
+from evenbits.rate_distortion import refinement_overhead as refinement_overhead
 
 
 def _redundancy(redundancy: float) -> float:

@@ -1,6 +1,6 @@
 """Rate and distortion: the least error that any code of so many bits can have, for Gaussians and Laplacians.
 
-Source: [CT] Cover and Thomas, Elements of Information Theory, chapter 10. They are for codes of many values at a time; a code
+Sources: [CT] Cover and Thomas, Elements of Information Theory, chapter 10; [I] Isik, Weissman and No, arXiv 2102.08329. They are for codes of many values at a time; a code
 of one value at a time, such as Lloyd and Max's, has 1.4 to 2.7 times the error for a Gaussian at 1 bit and more, and up to 5.2
 times for a Laplacian.
 """
@@ -59,6 +59,38 @@ def reverse_water_filling(variances: ArrayLike, bits: float) -> tuple[float, NDA
 def laplacian_absolute_distortion(bits: float, scale: float = 1.0) -> float:
     """scale 2^(-bits): the least mean absolute error of any code of a Laplacian, of density exp(-|x|/scale) / (2 scale). [CT]"""
     return float(positive(scale, "scale") * 2 ** -bits_of(bits))
+
+
+def laplacian_absolute_rate(distortion: float, scale: float = 1.0) -> float:
+    """max(0, log2(scale / distortion)): the bits that a mean absolute error takes, for a Laplacian; also for an exponential law
+    of that mean whose codes never exceed the value. [CT], [I]"""
+    return max(0.0, math.log2(positive(scale, "scale") / positive(distortion, "distortion")))
+
+
+def laplacian_zero_mass(distortion: float, scale: float = 1.0) -> float:
+    """min(1, distortion / scale)^2 = 4^(-bits): how often the best code of a Laplacian is exactly 0, at a mean absolute error. [I]
+
+    The value is what the code says plus a Laplacian of that error, so by characteristic functions the code is 0 with this
+    probability and otherwise a Laplacian of the same scale: pruning is what the least error asks for.
+    """
+    return min(1.0, positive(distortion, "distortion") / positive(scale, "scale")) ** 2
+
+
+def exponential_zero_mass(distortion: float, mean: float = 1.0) -> float:
+    """min(1, distortion / mean) = 2^(-bits): the same for an exponential law and codes that never exceed the value. [I]"""
+    return min(1.0, positive(distortion, "distortion") / positive(mean, "mean"))
+
+
+def refinement_overhead(n: float, candidates: float = 1.0) -> float:
+    """1 + 1 / log(n / candidates): bits of announcing one of n weights, for what that gains, over the least bits for it. [I]
+
+    The weight exceeds mean log(n / candidates), as so many of n exponential ones do; to say which takes log(n / candidates) + 1
+    nats, and the mean error falls by mean log(n / candidates) / n. It nears 1 for few candidates: the slope at rate 0.
+    """
+    n, candidates = positive(n, "n"), positive(candidates, "candidates")
+    if candidates >= n:
+        raise ValueError(f"candidates is {candidates}; it must be below n, which is {n}")
+    return 1 + 1 / math.log(n / candidates)
 
 
 def laplacian_distortion_limit(bits: float, variance: float = 1.0) -> float:
