@@ -67,11 +67,11 @@ def test_calibration_in_batches_gives_the_codes_of_all_rows_at_once():
     assert parts.report.rows == whole.report.rows == 32
 
 
-SHAPES = [(1, 1, 1), (3, 7, 5), (20, 70, 33), (130, 130, 300)]  # rows of weights, inputs, rows of data
+SHAPES = [(1, 1, 1), (3, 7, 5), (20, 70, 33)]  # rows of weights, inputs, rows of data
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-@pytest.mark.parametrize(("rows", "n", "m"), SHAPES)
+@pytest.mark.parametrize(("rows", "n", "m"), [*SHAPES, (1, 130, 300)])
 def test_sums_of_products_are_those_of_the_reference(isa, rng, rows, n, m, kind):
     x, y = rng.standard_normal((2, m, n)).astype(kind)
     gram, sums = np.zeros((n, n)), rng.standard_normal((n, n))
@@ -110,3 +110,68 @@ def test_recursions_are_those_of_the_reference(isa, rng, rows, n, m, kind, round
         found = recursion(w, base, gram, live, step, rounding, bits, error=error, workers=2)
         for one, other in zip((*found, error), (codes, clamped, z), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_long_and_many_rows_go_through_pieces_as_short_ones_do(isa, rng):
+    x = rng.standard_normal((20, 270))
+    gram, live, w = x.T @ x, np.ones(270, bool), rng.standard_normal((131, 270))
+    step = np.full(131, 0.5)
+
+    def rounded(a, t):
+        return reference.levels(a, step, low=-9, high=9)[1]
+
+    z = np.empty_like(w)
+    recursion(w, None, gram, live, step, Rounding(-9, 9), error=z, workers=2)
+    few = [0, 63, 64, 127, 128, 130]
+    step = step[few]
+    expected = reference.recursion(w[few], np.zeros((6, 270)), gram, gram.diagonal(), rounded)[1]
+    np.testing.assert_array_equal(z[few], expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"w": np.zeros(5)}, ValueError),
+        ({"w": np.zeros((2, 5), np.int32)}, TypeError),
+        ({"w": np.zeros((5, 4)).T}, TypeError),
+        ({"base": np.zeros((2, 4))}, ValueError),
+        ({"base": np.zeros((2, 5), np.float32)}, TypeError),
+        ({"gram": np.zeros((5, 4))}, ValueError),
+        ({"gram": np.zeros((5, 5), np.float32)}, TypeError),
+        ({"pivot": np.zeros(4)}, ValueError),
+        ({"step": np.zeros(3)}, ValueError),
+        ({"bits": np.zeros((2, 4), np.uint16)}, ValueError),
+        ({"bits": np.zeros((2, 5), np.uint8)}, TypeError),
+        ({"codes": np.zeros((2, 4), np.int32)}, ValueError),
+        ({"z": np.zeros((1, 5))}, ValueError),
+        ({"clamped": np.zeros(1, np.uint32)}, ValueError),
+        ({"high": 2.0**31}, ValueError),
+        ({"low": np.nan}, ValueError),
+        ({"low": 3.0, "high": 2.0}, ValueError),
+    ],
+)
+def test_the_extension_refuses_memory_that_does_not_fit(change, error):
+    fits = {
+        "w": np.zeros((2, 5)), "base": None, "gram": np.eye(5), "pivot": np.ones(5), "step": np.ones(2), "bits": None,
+        "low": -1.0, "high": 1.0, "offset": 0.0, "shrink": 0.0, "gap": 0.0, "codes": np.zeros((2, 5), np.int32),
+        "z": np.zeros((2, 5)), "clamped": np.zeros(2, np.uint32), "workers": 1,
+    }  # fmt: skip
+    _core.follow_path(*fits.values())
+    with pytest.raises(error):
+        _core.follow_path(*(fits | change).values())
+
+
+def test_products_of_memory_that_does_not_fit_are_refused():
+    a, c = np.zeros((3, 4)), np.zeros((3, 3))
+    _core.multiply_add(a[:, ::2], a.T[::2].copy(), c, 1)
+    frozen = c.copy()
+    frozen.flags.writeable = False
+    for wrong in ((a, a, c), (a, a.T, c), (a, np.zeros((4, 3), np.float32), c), (a[::-1], a.T.copy(), c),
+                  (a, a.T.copy(), np.zeros((6, 3))[::2]), (a, a.T.copy(), frozen), (a[0], a.T.copy(), c),
+                  (a, a.T.copy(), np.zeros((3, 2)))):  # fmt: skip
+        with pytest.raises((ValueError, TypeError)):
+            _core.multiply_add(*wrong, 1)
+    right = np.zeros((4, 4))
+    for x, sums in ((a, c), (a[:, ::2], np.zeros((2, 2))), (a[0], right), (a, right.astype(np.float32))):
+        with pytest.raises((ValueError, TypeError)):
+            _core.add_gram(x, sums, 1)

@@ -142,13 +142,14 @@ static void follow(const evenbits_path& path, const py::array& w, const py::obje
     if constexpr (std::is_same_v<T, float>) return active().follow_path_f32;
     else return active().follow_path_f64;
   }();
+  if (rows == 0) return;
   py::gil_scoped_release unlocked;
   const std::vector<T> panels = panels_of<T>(h, n, workers);
   const std::size_t threads = thread_count(rows, n * (n / 32 + 1), workers);
   // As many rows together as there are for a thread, in whole tiles, up to 128; nothing depends on it.
   const std::size_t strip = std::min(kBlock, ((rows + threads - 1) / threads + 63) / 64 * 64),
                     strips = (rows + strip - 1) / strip;
-  const std::size_t count = std::min(threads, std::max<std::size_t>(strips, 1));
+  const std::size_t count = std::min(threads, strips);
   std::vector<Scratch> scratch = scratches(strip * (n + 202), count);
   parallel_spans(strips, count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
     for (std::size_t i = begin * strip; i < std::min(rows, end * strip); i += strip)

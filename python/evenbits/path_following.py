@@ -84,7 +84,7 @@ class Calibration:
         if quantized is not None:
             second = self._rows(quantized, "quantized", threads)
             if second.shape != first.shape:
-                raise ValueError(f"quantized has {second.shape[0]} rows and x has {first.shape[0]}")
+                raise ValueError(f"quantized has {len(second)} rows of {second.shape[1]} and x {len(first)} of {first.shape[1]}")
             if second is first:
                 second = None
             elif second.dtype != first.dtype:
