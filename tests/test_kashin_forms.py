@@ -211,6 +211,20 @@ def test_weights_are_multiplied_as_they_are_packed(options, rng):
         np.testing.assert_allclose(linear(x, e), x @ decode(e).T.astype(np.float32), atol=2e-4)
 
 
+@pytest.mark.parametrize("bits", [0.6, 1, 2, 4, 8])
+@pytest.mark.parametrize("transform", ["involution", "butterfly"])
+def test_both_factors_are_multiplied_packed_with_activations_of_8_bits_too(transform, bits, rng):
+    w, x = rng.standard_normal((40, 96)), rng.standard_normal((5, 96)).astype(np.float32)
+    e = quantize(w, bits, "kashin", transform=transform)
+    expected = x @ decode(e).T
+    for activations, error in (("float32", 1e-6), ("int8", 0.015)):
+        y = linear(x, e, activations=activations)
+        assert np.linalg.norm(y - expected) < error * np.linalg.norm(expected)
+    assert np.isnan(linear(np.full(96, np.nan, np.float32), e)).all()
+    with pytest.raises(ValueError, match="x is too large"):
+        linear(np.full(96, 3e38, np.float32), e, activations="int8")
+
+
 def test_arrays_of_several_axes_as_one_row_are_not_multiplied_packed(rng):
     with pytest.raises(ValueError, match="weights is an array of 2 axes as one row; decode it first"):
         linear(np.ones(8, np.float32), quantize(np.ones((4, 8)), 4, "kashin", form="matrix"))

@@ -192,7 +192,7 @@ def rounding_of(e, x):
     w = np.abs(linear_in.meaning.look_up(linear_in.meaning.unpack(linear_in.codes), linear_in.scale, linear_in.zero))
     error = most / 254 @ w.astype(np.float64).T
     if linear_in.units and spec.grid != "affine":
-        levels = linear_in.table[: 1 << spec.codes.bits].astype(np.float64)
+        levels = linear_in.tables[0][: 1 << spec.codes.bits].astype(np.float64)
         scale = np.repeat(linear_in.scale, min(spec.group or n, n), axis=-1)[:, :n]
         error += (np.ptp(levels) / 510 + 2.0**-19 * np.abs(levels).max()) * ((z + most / 254) @ np.abs(scale).T)
     return error

@@ -19,7 +19,8 @@ def linear(x: ArrayLike, weights: Encoded, *, activations: str = "float32", out:
 
     x: (..., n); weights of shape (..., n), their leading axes the rows -> (..., rows), as ``torch.nn.functional.linear`` has
     it. W is multiplied as it is packed: memory beyond the result and x stays bounded. Weights in a rotation or a frame need
-    no decoding of it: <W, x> = <codes, R x>, so that x is transformed, once.
+    no decoding of it: <W, x> = <codes, R x>, so that x is transformed, once. Of rows u + P v the product is the sum of two,
+    <u, R x> + <v, P^T R x>, and each of them has the errors that follow.
 
     activations="float32": float32 arithmetic in one order, the same bytes for every instruction set and number of workers.
     With u = 2^-24, y differs from the exact product by (n / 128 + 16) u |W| |x| at most (elements' magnitudes; a rotation
@@ -60,15 +61,17 @@ class Linear:
         self.scale = self._by_row(scale.astype(np.float32))
         self.zero = self._by_row(planes["zeros"].astype(np.float32)) if spec.grid == "affine" else None
         self.d, self.rows, self.axes = spec.d, spec.rows, spec.shape[:-1]
-        self.packed = self.meaning.plain and not self.meaning.paired and spec.codes.bits <= 8
-        self.columns = spec.length if self.meaning.paired else spec.kept
-        self.table = np.zeros(256, np.float32)
+        paired = self.meaning.paired
+        self.packed = self.meaning.plain and spec.codes.bits <= 8 and spec.books is None
+        self.columns = spec.kept if self.packed or not paired else spec.length
+        self.tables = [np.zeros(256, np.float32) for _ in range(2 if paired and self.packed else 1)]
         if self.packed:
-            self.table[: self.meaning.lower.size] = self.meaning.lower
+            for table, levels in zip(self.tables, self.meaning.books(0, 1)[0] if paired else [self.meaning.lower], strict=True):
+                table[: levels.size] = levels
         group = spec.group or spec.kept
         self.cell = 32 if group % 32 == 0 or group >= spec.kept else 8
         self.bytewise = self.packed and (group % 8 == 0 or group >= spec.kept)
-        self.units = _units(self.table[: 1 << spec.codes.bits]) if self.bytewise else None
+        self.units = [_units(table[: 1 << spec.codes.bits]) for table in self.tables] if self.bytewise else []
 
     def _by_row(self, parameter: Array) -> Array:
         rows = np.repeat(parameter, self.spec.rows, axis=0) if self.spec.group == 0 else parameter
@@ -94,21 +97,26 @@ class Linear:
         whole = activations == "int8"
         if whole:
             require_finite(a, workers=workers)
-        columns = self._columns(a.reshape(-1, self.d), workers)
-        if whole and spec.embedding is not None and not np.isfinite(columns).all():
+        columns = self._in_both_bases(self._columns(a.reshape(-1, self.d), workers))
+        if whole and spec.draws and not all(np.isfinite(c).all() for c in columns):
             raise ValueError("x is too large: its rotation is beyond float32; scale it down")
-        result = np.empty((len(columns), self.rows), np.float32) if narrow else y.reshape(len(columns), self.rows)
-        if whole and self.units:
-            n, bits = spec.kept, spec.codes.bits
-            fixed = self.codes, self.rows, n, bits, *self.units, self.scale, self.zero, spec.group or n
-            _core.product_bytes(*fixed, columns, result, 0, workers)
+        result = np.empty((len(columns[0]), self.rows), np.float32) if narrow else y.reshape(-1, self.rows)
+        if whole and not self.units:
+            columns = [_rounded(c, self.cell) for c in columns]
+        if not self.packed:
+            for_row_chunks(self.rows, spec.kept, workers, lambda begin, end: self._chunk(begin, end, columns[0], result))
             return self._finish(result, y, narrow)
-        if whole:
-            columns = _rounded(columns, self.cell)
-        if self.packed:
-            self._product(self.codes, spec.codes.bits, self.scale, self.zero, columns, result, 0, workers)
-        else:
-            for_row_chunks(self.rows, spec.kept, workers, lambda begin, end: self._chunk(begin, end, columns, result))
+        for k, part in enumerate(columns):
+            term = result if k == 0 else np.empty_like(result)
+            if whole and self.units:
+                n, bits = spec.kept, spec.codes.bits
+                fixed = self.codes, self.rows, n, bits, *self.units[k], self.scale, self.zero, spec.group or n
+                _core.product_bytes(*fixed, part, term, 0, workers)
+            else:
+                self._product(self.tables[k], self.codes, spec.codes.bits, self.scale, self.zero, part, term, 0, workers)
+            if k:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    result += term
         return self._finish(result, y, narrow)
 
     def _finish(self, result: Array, y: Array, narrow: bool) -> Array:
@@ -129,14 +137,24 @@ class Linear:
             x = randomized_hadamard(x, seed=spec.seed, stream=spec.stream, rounds=e.rounds, workers=workers)
         return x if self.meaning.kept is None or self.meaning.paired else np.ascontiguousarray(x[:, self.meaning.kept])
 
+    def _in_both_bases(self, x: Array) -> list[Array]:
+        """``_columns`` for u and for v, <u + P v, x> = <u, x> + <v, P^T x>, where W is multiplied packed."""
+        if not self.meaning.paired or not self.packed:
+            return [x]
+        with np.errstate(over="ignore", invalid="ignore"):
+            both, kept = [x, self.meaning.transform.adjoint(x)], self.meaning.kept
+        return both if kept is None else [np.ascontiguousarray(c[:, kept]) for c in both]
+
     def _chunk(self, begin: int, end: int, columns: Array, result: Array) -> None:
         codes = self.meaning.unpack(self.codes[begin:end])
         zero = None if self.zero is None else self.zero[begin:end]
         numbers = self.meaning.look_up(codes, self.scale[begin:end], zero, begin)
-        self._product(numbers, 32, np.ones((end - begin, 1), np.float32), None, columns, result, begin, 1, self.columns)
+        one = np.ones((end - begin, 1), np.float32)
+        self._product(self.tables[0], numbers, 32, one, None, columns, result, begin, 1, self.columns)
 
     def _product(
         self,
+        table: NDArray[np.float32],
         codes: Array,
         bits: int,
         scale: NDArray[np.float32],
@@ -149,7 +167,7 @@ class Linear:
     ) -> None:
         n = self.columns
         group = group or self.spec.group or n
-        _core.product(codes, len(codes), n, bits, self.table, scale, zero, group, columns, result, first, workers)
+        _core.product(codes, len(codes), n, bits, table, scale, zero, group, columns, result, first, workers)
 
 
 def _units(levels: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float, float]:
