@@ -82,7 +82,7 @@ def main() -> None:
     rows = {}
     for name, (method, options, count) in METHODS.items():
         encode, decode = rows[name] = speeds(method, options, count, arguments.seconds)
-        print(f"| {name} | " + " | ".join(f"{v:.3g}" for v in (*encode, decode)) + " |", flush=True)
+        print(f"| {name} | " + " | ".join(f"{v:.0f}" if v > 100 else f"{v:.3g}" for v in (*encode, decode)) + " |", flush=True)
     if arguments.plot:
         plot(rows, arguments.plot)
 
