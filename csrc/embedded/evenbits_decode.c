@@ -7,10 +7,19 @@
 #define EB_INLINE static inline
 #define EB_NOINLINE static
 #endif
+#ifndef EVENBITS_FAST_WIDTHS /* a bit for every width of codes that gets a loop of its own: 100 to 200 bytes each */
+#ifdef __OPTIMIZE_SIZE__
+#define EVENBITS_FAST_WIDTHS 0x010
+#else
+#define EVENBITS_FAST_WIDTHS 0x1FE
+#endif
+#endif
 /* Optional fast paths, with the same results. */
 #if defined(__ARM_FEATURE_MVE) && !defined(__ARM_BIG_ENDIAN) && !defined(EVENBITS_PORTABLE)
 #include <arm_mve.h>
 #define EB_HELIUM 1
+#undef EVENBITS_FAST_WIDTHS
+#define EVENBITS_FAST_WIDTHS 0x1FE
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN) && \
     !defined(EVENBITS_PORTABLE)
 #include <arm_acle.h>
@@ -92,6 +101,7 @@ static uint32_t next_place(eb_cursor* c) {
 /* ---- products of integers ---- */
 
 #if EB_HELIUM
+/* The sum of units[code] * x over 8 * count codes, from the first bit of a byte on: 8 codes fill `bits` bytes. */
 static int32_t octets(unsigned bits, const uint8_t* p, const int16_t* units, const int8_t* x, uint32_t count) {
   const uint16x8_t bit = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)bits), byte = vshrq_n_u16(bit, 3);
   const int16x8_t right = vreinterpretq_s16_u16(vandq_u16(bit, vdupq_n_u16(7)));
@@ -106,7 +116,6 @@ static int32_t octets(unsigned bits, const uint8_t* p, const int16_t* units, con
   return sum;
 }
 #else
-/* 8 codes fill `bits` bytes; so do 4 of them half as many, perhaps from the middle of a byte on. */
 EB_INLINE uint32_t word_of(const uint8_t* p, unsigned bytes) {
   uint32_t w = EVENBITS_READ_BYTE(p);
   if (bytes > 1) w |= (uint32_t)EVENBITS_READ_BYTE(p + 1) << 8;
@@ -115,6 +124,8 @@ EB_INLINE uint32_t word_of(const uint8_t* p, unsigned bytes) {
   return w;
 }
 #define EB_TAKE(k) (sum += units[w & mask] * x[k], w >>= bits)
+/* The sum of units[code] * x over 8 * count codes, from the first bit of a byte on: 8 codes fill `bits` bytes, and 4 of them
+ * half as many, perhaps from the middle of a byte on. */
 EB_INLINE int32_t octets_of(const unsigned bits, const uint8_t* p, const int16_t* units, const int8_t* x, uint32_t count) {
   const uint32_t mask = (1u << bits) - 1u;
   int32_t sum = 0;
@@ -126,114 +137,158 @@ EB_INLINE int32_t octets_of(const unsigned bits, const uint8_t* p, const int16_t
   }
   return sum;
 }
-EB_NOINLINE int32_t octets(unsigned bits, const uint8_t* p, const int16_t* units, const int8_t* x, uint32_t count) {
-  if (bits == 4) return octets_of(4, p, units, x, count);
-#ifndef __OPTIMIZE_SIZE__
-  if (bits == 3) return octets_of(3, p, units, x, count);
-  if (bits == 2) return octets_of(2, p, units, x, count);
-#endif
-  return octets_of(bits, p, units, x, count);
+/* One loop for each width that has one, and none for the others. */
+#define EB_WIDTH(B) \
+  if ((EVENBITS_FAST_WIDTHS >> B & 1) && bits == B) return octets_of(B, p, units, x, count)
+static int32_t octets(unsigned bits, const uint8_t* p, const int16_t* units, const int8_t* x, uint32_t count) {
+  EB_WIDTH(1);
+  EB_WIDTH(2);
+  EB_WIDTH(3);
+  EB_WIDTH(4);
+  EB_WIDTH(5);
+  EB_WIDTH(6);
+  EB_WIDTH(7);
+  EB_WIDTH(8);
+  return 0;
 }
 #endif
 
 #if EB_DSP
-/* Codes of 4 bits on an even grid: the sum of code * x over octets, and that of x, two of each in a register. */
-EB_NOINLINE int32_t even_octets(const uint8_t* p, const int8_t* x, uint32_t count, int32_t* sum_x) {
+/* The same for codes of 4 bits on an even grid, two products an instruction: even * (sum of code * x) - center * (sum of x).
+ * Instructions are written out where compilers find longer ways. */
+#define EB_PAIR(NAME, OP, A, B) \
+  int16x2_t NAME;               \
+  __asm__(OP : "=r"(NAME) : "r"(A), "r"(B))
+#define EB_WIDEN(NAME, OP, A) \
+  int16x2_t NAME;             \
+  __asm__(OP : "=r"(NAME) : "r"(A))
+typedef uint32_t anywhere __attribute__((aligned(1), may_alias));
+EB_NOINLINE int32_t even_octets(const eb_layer_i8* layer, const uint8_t* p, const int8_t* x, uint32_t count) {
+  uint32_t mask = 0x000F000Fu;
   int32_t sum = 0, all = 0;
+  __asm__("" : "+r"(mask)); /* stays in a register */
   for (; count; count--, p += 4, x += 8) {
-    uint32_t w, a, b;
-    int16x2_t x02, x13, x46, x57, x04, x26, x15, x37;
-    __builtin_memcpy(&w, p, 4), __builtin_memcpy(&a, x, 4), __builtin_memcpy(&b, x + 4, 4);
-    x02 = __sxtb16((int8x4_t)a), x13 = __sxtb16((int8x4_t)(a >> 8 | a << 24));
-    x46 = __sxtb16((int8x4_t)b), x57 = __sxtb16((int8x4_t)(b >> 8 | b << 24));
-    x04 = (int16x2_t)(((uint32_t)x02 & 0xFFFFu) | (uint32_t)x46 << 16);
-    x26 = (int16x2_t)(((uint32_t)x46 & 0xFFFF0000u) | (uint32_t)x02 >> 16);
-    x15 = (int16x2_t)(((uint32_t)x13 & 0xFFFFu) | (uint32_t)x57 << 16);
-    x37 = (int16x2_t)(((uint32_t)x57 & 0xFFFF0000u) | (uint32_t)x13 >> 16);
-    sum = __smlad((int16x2_t)(w & 0x000F000Fu), x04, sum), sum = __smlad((int16x2_t)(w >> 4 & 0x000F000Fu), x15, sum);
-    sum = __smlad((int16x2_t)(w >> 8 & 0x000F000Fu), x26, sum), sum = __smlad((int16x2_t)(w >> 12 & 0x000F000Fu), x37, sum);
-    all = __smlad(x02, 0x00010001, all), all = __smlad(x13, 0x00010001, all);
-    all = __smlad(x46, 0x00010001, all), all = __smlad(x57, 0x00010001, all);
-  }
-  *sum_x = all;
-  return sum;
-}
-#endif
-
-/* The sum of units[code] * x over plain codes from code i on. */
-EB_INLINE int32_t dot(const eb_layer_i8* w, const uint8_t* row, uint32_t i, const int8_t* x, uint32_t count) {
-  const unsigned bits = w->codes.bits;
-  int32_t sum = 0;
-  while (count) {
-    const uint32_t bit = i * bits, whole = (bit & 7u) ? 0 : count & ~7u;
-    if (!whole) {
-      sum += w->units[bits_at(row, bit, bits)] * *x++;
-      i++, count--;
-      continue;
+    const uint32_t w = *(const anywhere*)p, a = *(const anywhere*)x, b = *(const anywhere*)(x + 4);
+    {
+      EB_WIDEN(x02, "sxtb16 %0, %1", a);
+      EB_WIDEN(x46, "sxtb16 %0, %1", b);
+      EB_PAIR(x04, "pkhbt %0, %1, %2, lsl #16", x02, x46);
+      EB_PAIR(x26, "pkhtb %0, %2, %1, asr #16", x02, x46);
+      EB_PAIR(c26, "and %0, %1, %2, lsr #8", mask, w);
+      all = __smlad(__sadd16(x02, x46), 0x00010001, all);
+      sum = __smlad((int16x2_t)(w & mask), x04, sum);
+      sum = __smlad(c26, x26, sum);
     }
-#if EB_DSP
-    if (bits == 4 && w->even) {
-      int32_t all, product = even_octets(row + (bit >> 3), x, whole >> 3, &all);
-      sum += w->even * product - w->center * all;
-    } else
+    {
+      EB_WIDEN(x13, "sxtb16 %0, %1, ror #8", a);
+      EB_WIDEN(x57, "sxtb16 %0, %1, ror #8", b);
+      EB_PAIR(x15, "pkhbt %0, %1, %2, lsl #16", x13, x57);
+      EB_PAIR(x37, "pkhtb %0, %2, %1, asr #16", x13, x57);
+      EB_PAIR(c15, "and %0, %1, %2, lsr #4", mask, w);
+      EB_PAIR(c37, "and %0, %1, %2, lsr #12", mask, w);
+      all = __smlad(__sadd16(x13, x57), 0x00010001, all);
+      sum = __smlad(c15, x15, sum);
+      sum = __smlad(c37, x37, sum);
+    }
+  }
+  return layer->even * sum - layer->center * all;
+}
 #endif
-      sum += octets(bits, row + (bit >> 3), w->units, x, whole >> 3);
-    i += whole, x += whole, count -= whole;
-  }
-  return sum;
-}
 
-/* The same in mixed radix. */
-EB_NOINLINE int32_t radix_dot(const eb_layer_i8* w, eb_cursor* c, const int8_t* x, uint32_t count) {
+/* The sum of units[code] * x over plain codes from bit `bit` of a row on. */
+EB_NOINLINE int32_t dot(const eb_layer_i8* w, const uint8_t* p, uint32_t bit, const int8_t* x, uint32_t count) {
+  const unsigned bits = w->codes.bits;
+  const uint32_t mask = (1u << bits) - 1u;
+  const int16_t* units = w->units;
+  uint32_t v = 0;
+  unsigned have = 0;
   int32_t sum = 0;
-  for (; count; count--) sum += w->units[next_place(c)] * *x++;
+  p += bit >> 3;
+  bit &= 7u;
+  if (!bit && count >= 8 && (EVENBITS_FAST_WIDTHS >> bits & 1)) {
+    const uint32_t whole = count >> 3;
+    sum = octets(bits, p, units, x, whole);
+    p += bits * whole, x += 8 * whole, count &= 7u;
+  }
+  if (bit && count) v = (uint32_t)EVENBITS_READ_BYTE(p++) >> bit, have = 8 - bit;
+  for (; count; count--) {
+    if (have < bits) v |= (uint32_t)EVENBITS_READ_BYTE(p++) << have, have += 8;
+    sum += units[v & mask] * *x++;
+    v >>= bits, have -= bits;
+  }
   return sum;
 }
 
-/* total / 2^shift to the nearest, halves up, within least and greatest; |total| < 2^62. */
-EB_NOINLINE int32_t shifted(int64_t total, unsigned shift, int32_t least, int32_t greatest) {
+/* total / 2^shift to the nearest, halves up, within +-limit; |total| < 2^62. */
+EB_NOINLINE int32_t shifted(int64_t total, unsigned shift, int32_t limit) {
   const uint64_t middle = (uint64_t)1 << 62; /* shifts of negative numbers are what a compiler makes them */
-  const int64_t v = (int64_t)(((uint64_t)total + middle + ((uint64_t)1 << shift >> 1)) >> shift) - (int64_t)(middle >> shift);
-  return v < least ? least : v > greatest ? greatest : (int32_t)v;
+  const int64_t v = (int64_t)(((uint64_t)total + middle + ((uint64_t)1 << (shift - 1))) >> shift) - (int64_t)(middle >> shift);
+  return v < -limit ? -limit : v > limit ? limit : (int32_t)v;
 }
 
-/* The part of a row's sum that its zeros take away. */
-EB_NOINLINE int32_t zero_part(const eb_layer_i8* w, uint32_t place, const int8_t* x, uint32_t count) {
-  int32_t all = 0;
-  for (; count; count--) all += *x++;
-  return w->zero_unit * w->zeros[place] * all;
-}
-
-EB_INLINE int64_t row_total(const eb_layer_i8* w, const int8_t* x, uint32_t row, eb_cursor* c) {
-  const uint8_t* bytes = w->codes.bytes + row * w->codes.row_bytes;
-  int64_t total = w->bias ? (int64_t)w->bias[row] * ((int64_t)1 << w->bias_shift) : 0;
-  uint32_t place = row * w->codes.stride, left = w->codes.n, count;
-  for (; left; left -= count, x += count, place++) {
-    int32_t sum;
-    count = left < w->codes.group ? left : w->codes.group;
-    sum = c ? radix_dot(w, c, x, count) : dot(w, bytes, w->codes.n - left, x, count);
-    if (w->zeros) sum -= zero_part(w, place, x, count);
-    total += (int64_t)sum * w->multipliers[place];
+/* The sum of a whole row of plain codes. */
+EB_INLINE int32_t row_dot(const eb_layer_i8* w, const uint8_t* row, const int8_t* x) {
+  const uint32_t n = w->codes.n;
+#if EB_DSP
+  if (w->codes.bits == 4 && w->even) {
+    const int32_t sum = even_octets(w, row, x, n >> 3);
+    return sum + dot(w, row + (n >> 3) * 4, 0, x + (n & ~7u), n & 7u);
   }
-  return total;
-}
-EB_NOINLINE int64_t radix_total(const eb_layer_i8* w, const int8_t* x, uint32_t row) {
-  eb_cursor c;
-  eb_begin(&c, &w->codes, row);
-  return row_total(w, x, row, &c);
+#endif
+  return dot(w, row, 0, x, n);
 }
 
-static void matvec(const eb_layer_i8* w, const int8_t* x, void* y, uint32_t stride, int wide) {
+/* The output of row r; `wide`: 32 bits of it. */
+static void finish(const eb_layer_i8* w, int64_t total, void* y, uint32_t r, int wide) {
+  if (w->bias) total += (int64_t)w->bias[r] * ((int64_t)1 << w->bias_shift);
+  if (wide) *(int32_t*)y = shifted(total, w->shift, INT32_MAX);
+  else {
+    const int32_t v = shifted(total, w->shift, 127);
+    *(int8_t*)y = (int8_t)(v < w->least ? w->least : v);
+  }
+}
+
+EB_NOINLINE void plain_rows(const eb_layer_i8* w, const int8_t* x, uint8_t* y, uint32_t step_wide) {
+  const uint8_t* row = w->codes.bytes;
+  const int32_t* multiplier = w->multipliers;
   uint32_t r;
   for (r = 0; r < w->codes.rows; r++) {
-    const int64_t total = w->codes.per ? radix_total(w, x, r) : row_total(w, x, r, 0);
-    const int32_t v = shifted(total, w->shift, wide ? -INT32_MAX : w->least, wide ? INT32_MAX : 127);
-    if (wide) ((int32_t*)y)[r * stride] = v;
-    else ((int8_t*)y)[r * stride] = (int8_t)v;
+    finish(w, (int64_t)row_dot(w, row, x) * *multiplier, y, r, step_wide & 1u);
+    row += w->codes.row_bytes, multiplier += w->codes.stride, y += step_wide >> 1;
   }
 }
-void eb_matvec_i8(const eb_layer_i8* w, const int8_t* x, int8_t* y, uint32_t stride) { matvec(w, x, y, stride, 0); }
-void eb_matvec_i32(const eb_layer_i8* w, const int8_t* x, int32_t* y, uint32_t stride) { matvec(w, x, y, stride, 1); }
+
+/* Where rows have groups, or zeros, or digits in mixed radix. */
+EB_NOINLINE void grouped_rows(const eb_layer_i8* w, const int8_t* x, uint8_t* y, uint32_t step_wide) {
+  uint32_t r;
+  for (r = 0; r < w->codes.rows; r++, y += step_wide >> 1) {
+    int64_t total = 0;
+    uint32_t place = r * w->codes.stride, done = 0, count, i;
+    eb_cursor c;
+    eb_begin(&c, &w->codes, r);
+    for (; done < w->codes.n; done += count, place++) {
+      int32_t sum = 0, all = 0;
+      count = w->codes.n - done;
+      if (count > w->codes.group) count = w->codes.group;
+      if (!w->codes.per) sum = dot(w, c.row, done * w->codes.bits, x + done, count);
+      else
+        for (i = done; i < done + count; i++) sum += w->units[next_place(&c)] * x[i];
+      if (w->zeros) {
+        for (i = done; i < done + count; i++) all += x[i];
+        sum -= w->zero_unit * w->zeros[place] * all;
+      }
+      total += (int64_t)sum * w->multipliers[place];
+    }
+    finish(w, total, y, r, step_wide & 1u);
+  }
+}
+
+static void matvec(const eb_layer_i8* w, const int8_t* x, void* y, uint32_t step_wide) {
+  if (w->codes.per || w->zeros || w->codes.group < w->codes.n) grouped_rows(w, x, (uint8_t*)y, step_wide);
+  else plain_rows(w, x, (uint8_t*)y, step_wide);
+}
+void eb_matvec_i8(const eb_layer_i8* w, const int8_t* x, int8_t* y, uint32_t stride) { matvec(w, x, y, stride << 1); }
+void eb_matvec_i32(const eb_layer_i8* w, const int8_t* x, int32_t* y, uint32_t stride) { matvec(w, x, y, stride << 3 | 1u); }
 
 /* ---- rotations ---- */
 
@@ -265,37 +320,39 @@ static int chosen(eb_random* r, const eb_embedding* e, uint32_t high, uint32_t l
 static int is_negative(eb_random* r, const eb_embedding* e, uint32_t i) {
   return (random_word(r, e, 0, i >> 1) >> (i & 1u ? 31 : 15) & 1u) != 0;
 }
-static int sign_at(const uint8_t* base, uint32_t i) { return (base[i >> 3] >> (i & 7u) & 1u) != 0; }
-
 /* H = base (x) Sylvester's matrix; the base sums pairs, then fours, then those in order. */
-#define EB_HADAMARD(NAME, T)                                                                                 \
-  void NAME(T* x, uint32_t n, const uint8_t* base, uint32_t m, T* work) {                                    \
-    const uint32_t width = m > 1 ? n / m : n;                                                                \
-    uint32_t h, i, j, k;                                                                                     \
-    for (h = 1; h < width; h <<= 1)                                                                          \
-      for (i = 0; i < n; i += h << 1)                                                                        \
-        for (j = i; j < i + h; j++) {                                                                        \
-          const T a = x[j], b = x[j + h];                                                                    \
-          x[j] = a + b, x[j + h] = a - b;                                                                    \
-        }                                                                                                    \
-    if (m > 1)                                                                                               \
-      for (k = 0; k < width; k++) {                                                                          \
-        for (j = 0; j < m; j++) work[j] = x[j * width + k];                                                  \
-        for (i = 0; i < m; i++) {                                                                            \
-          T total = 0;                                                                                       \
-          for (j = 0; j < m; j += 4) {                                                                       \
-            const uint32_t at = i * m + j;                                                                   \
-            const int s0 = sign_at(base, at), s2 = sign_at(base, at + 2);                                    \
-            const T a = s0 == sign_at(base, at + 1) ? work[j] + work[j + 1] : work[j] - work[j + 1];         \
-            const T b = s2 == sign_at(base, at + 3) ? work[j + 2] + work[j + 3] : work[j + 2] - work[j + 3]; \
-            const T four = s0 == s2 ? a + b : a - b;                                                         \
-            total = s0 ? total - four : total + four;                                                        \
-          }                                                                                                  \
-          x[i * width + k] = total;                                                                          \
-        }                                                                                                    \
-      }                                                                                                      \
+#define EB_HADAMARD(NAME, BASE, T)                                                                            \
+  EB_NOINLINE void BASE(T* x, uint32_t width, const uint8_t* base, uint32_t m, T* work) {                     \
+    uint32_t i, j, at;                                                                                        \
+    T* end = x + width;                                                                                       \
+    for (; x < end; x++) {                                                                                    \
+      for (j = 0; j < m; j++) work[j] = x[j * width];                                                         \
+      for (i = at = 0; i < m; i++) {                                                                          \
+        T total = 0;                                                                                          \
+        for (j = 0; j < m; j += 4, at += 4) {                                                                 \
+          const unsigned s = (unsigned)(base[at >> 3] >> (at & 7u));                                          \
+          const T a = (s & 1u) == (s >> 1 & 1u) ? work[j] + work[j + 1] : work[j] - work[j + 1];              \
+          const T b = (s >> 2 & 1u) == (s >> 3 & 1u) ? work[j + 2] + work[j + 3] : work[j + 2] - work[j + 3]; \
+          const T four = (s & 1u) == (s >> 2 & 1u) ? a + b : a - b;                                           \
+          total = s & 1u ? total - four : total + four;                                                       \
+        }                                                                                                     \
+        x[i * width] = total;                                                                                 \
+      }                                                                                                       \
+    }                                                                                                         \
+  }                                                                                                           \
+  void NAME(T* x, uint32_t n, const uint8_t* base, uint32_t m, T* work) {                                     \
+    const uint32_t width = m > 1 ? n / m : n;                                                                 \
+    uint32_t h;                                                                                               \
+    T *p, *half;                                                                                              \
+    for (h = 1; h < width; h <<= 1)                                                                           \
+      for (p = x; p < x + n; p += h)                                                                          \
+        for (half = p + h; p < half; p++) {                                                                   \
+          const T a = p[0], b = p[h];                                                                         \
+          p[0] = a + b, p[h] = a - b;                                                                         \
+        }                                                                                                     \
+    if (m > 1) BASE(x, width, base, m, work);                                                                 \
   }
-EB_HADAMARD(eb_hadamard_i32, int32_t)
+EB_HADAMARD(eb_hadamard_i32, base_i32, int32_t)
 
 const int8_t* eb_embed_i8(const eb_embedding* e, const int8_t* x, int32_t* room) {
   const uint32_t n = e->n;
@@ -313,7 +370,7 @@ const int8_t* eb_embed_i8(const eb_embedding* e, const int8_t* x, int32_t* room)
   }
   random.block = kAll;
   for (i = k = 0; i < n; i++)
-    if (chosen(&random, e, kKept, e->kept, i)) out[k++] = (int8_t)shifted((int64_t)room[i] * e->multiplier, e->shift, -127, 127);
+    if (chosen(&random, e, kKept, e->kept, i)) out[k++] = (int8_t)shifted((int64_t)room[i] * e->multiplier, e->shift, 127);
   return out;
 }
 
@@ -412,7 +469,7 @@ void eb_matvec_f32(const eb_layer_f32* w, const float* x, float* y, uint32_t str
   }
 }
 
-EB_HADAMARD(eb_hadamard_f32, float)
+EB_HADAMARD(eb_hadamard_f32, base_f32, float)
 EB_WINDOW(eb_window_f32, float)
 
 const float* eb_embed_f32(const eb_embedding* e, const float* x, float* room) {
@@ -443,7 +500,7 @@ static float exp_of(float x) {
   float r = x, p = 1.0f / 720.0f, t;
   int32_t k;
   unsigned i;
-  if (x < -87.0f) return 0;
+  if (!(x > -87.0f)) return x < 0 ? 0 : x; /* not a number stays that */
   t = x * 1.44269504f;
   t -= 0.5f;
   k = (int32_t)t;

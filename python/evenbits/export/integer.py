@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,14 @@ LEAST_INPUT = -128
 LIMIT = 2**31 - 1
 
 
-def refusal(spec: Spec) -> str | None:
+def refusal(spec: Any) -> str | None:
     """Why the C decoder cannot decode arrays of a spec, or None."""
+    if not isinstance(spec, Spec):
+        return "its codes are one stream, without rows to begin in; take a method with codes of equal widths"
+    if getattr(spec, "axes", None):
+        return "its rotation goes along both axes of the matrix, which takes the whole matrix in memory"
+    if spec.embedding and spec.embedding.kind not in ("hadamard", "frame"):
+        return f"its embedding {spec.embedding.kind!r} needs functions that differ between machines"
     if spec.grid == "pairs":
         return "its codes mean a number in each of two bases (method kashin), which takes two products"
     if spec.codes.levels + (spec.codes.upper > 0) > 257 or (spec.codes.per == 1 and spec.codes.bits > 8):

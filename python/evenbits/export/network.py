@@ -116,7 +116,7 @@ def softmax(x: Array) -> Array:
     p = f(1) / f(720) * np.ones_like(r)
     for c in (f(1) / f(120), f(1) / f(24), f(1) / f(6), f(0.5), f(1), f(1)):
         p = p * r + c
-    e = np.where(t < f(-87), f(0), p * (k + 127 << 23).astype(np.uint32).view(f))
+    e = np.where(t <= f(-87), f(0), p * (k + 127 << 23).astype(np.uint32).view(f))
     total = e[..., 0]
     for i in range(1, e.shape[-1]):
         total = total + e[..., i]
