@@ -1,8 +1,8 @@
 """Rate and distortion: the least error that any code of so many bits can have, for Gaussians and Laplacians.
 
-Sources: [CT] Cover and Thomas, Elements of Information Theory, chapter 10; [I] Isik, Weissman and No, arXiv 2102.08329. They are for codes of many values at a time; a code
-of one value at a time, such as Lloyd and Max's, has 1.4 to 2.7 times the error for a Gaussian at 1 bit and more, and up to 5.2
-times for a Laplacian.
+Sources: [CT] Cover and Thomas, Elements of Information Theory, chapter 10; [I] Isik, Weissman and No, arXiv 2102.08329.
+They are for codes of many values at a time; a code of one value at a time, such as Lloyd and Max's, has 1.4 to 2.7 times the
+error for a Gaussian at 1 bit and more, and up to 5.2 times for a Laplacian.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def laplacian_absolute_rate(distortion: float, scale: float = 1.0) -> float:
 
 
 def laplacian_zero_mass(distortion: float, scale: float = 1.0) -> float:
-    """min(1, distortion / scale)^2 = 4^(-bits): how often the best code of a Laplacian is exactly 0, at a mean absolute error. [I]
+    """min(1, distortion / scale)^2 = 4^(-bits): how often the best code of a Laplacian is 0, at a mean absolute error. [I]
 
     The value is what the code says plus a Laplacian of that error, so by characteristic functions the code is 0 with this
     probability and otherwise a Laplacian of the same scale: pruning is what the least error asks for.
