@@ -1,9 +1,12 @@
+import contextlib
 import itertools
 import json
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import evenbits
 from evenbits import decode, quantize
@@ -312,6 +315,22 @@ def test_wrong_specs_name_the_key(change, message):
     spec = quantize(np.ones((16, 64), np.float32), 4, "kashin", form="matrix").spec
     with pytest.raises(EncodedError, match=message):
         Spec.parse({**spec, **change})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 99) | st.floats() | st.sampled_from(["axes", "transform", "row", *KINDS]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["axes", "transform", "x"]), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(["basis", "books", "portable", "embedding"]), JSON)
+def test_any_json_in_the_new_keys_is_read_or_refused(key, value):
+    for form in ("matrix", "vector"):
+        spec = Kashin(2.5, form=form, codebook="row").spec((16, 64)).to_dict() | {key: value}
+        with contextlib.suppress(EncodedError):
+            Spec.parse(spec)
 
 
 def test_planes_of_rows_codebooks_are_checked(rng):
