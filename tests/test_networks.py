@@ -95,7 +95,7 @@ def test_a_list_of_layers_is_quantized_and_the_list_stays_as_it_was(method, tmp_
 def test_layers_are_calibrated_with_what_quantized_layers_before_them_give():
     layers = [Dense(numbers(16, 8)), ReLU(), Dense(numbers(4, 16))]
     x = numbers(200, 8)
-    made = quantize_network(layers, x, 3, hold=0, batch=200, bias_correction=False, clip=1.0, order=1)
+    made = quantize_network(layers, x, 3, hold=0, batch=200, bias_correction=False, clip=1.0, order=1, per="tensor")
     first = evenbits.decode(made.encoded["0.weight"])
     seen, few = np.maximum(x @ layers[0].weight.T, 0), np.maximum(x @ first.T, 0)
     second = evenbits.decode(made.encoded["2.weight"])

@@ -71,7 +71,7 @@ def load(path: Path) -> MiniLM:
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-def batches(texts: list[str], tokenizer: Path, *, most_tokens: int = 48, size: int = 32) -> list[Batch]:
+def batches(texts: list[str], tokenizer: Path, *, most_tokens: int = 48, size: int = 16) -> list[Batch]:
     """Batches of sentences with equally many tokens, so that none is filled up; what is left over of a length is left out."""
     coder = Tokenizer.from_file(str(tokenizer))
     coder.no_padding()

@@ -8,9 +8,9 @@ mnist         a residual CNN, 157 thousand weights: accuracy on 2,000 images hel
 efficientnet  EfficientNet-Lite0 on squares of photographs that none calibrates with: agreement and KL (nothing is labelled)
 minilm        a text encoder: probes of ``minilm.py``, fitted to the full network and frozen, and cosine to its embeddings
 
-All methods have the same levels (2^b - 1, symmetric, one step a layer, a step a row where convolutions have groups), each layer
-the step of least error on batches held out from calibration, batch norms folded, biases corrected. "absmax" is what is done
-without any data: each row rounded to 2^b - 1 levels up to its largest weight.
+All methods have the same levels (2^b - 1, symmetric, a step a row), each layer the clipping of least error on batches held out
+from calibration, batch norms folded, biases corrected. "absmax" is what is done without any data: each row rounded to 2^b - 1
+levels up to its largest weight.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch.nn import functional
 from evenbits.networks import Dense, ReLU, quantize_network
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "absmax": ("nearest", {"clip": 1.0, "per": "row", "radius": "maximum", "bias_correction": False, "fold": False}),
+    "absmax": ("nearest", {"clip": 1.0, "bias_correction": False, "fold": False}),
     "nearest": ("nearest", {}),
     "error feedback": ("error_feedback", {}),
     "GPFQ": ("path_following", {}),
@@ -117,7 +117,7 @@ def efficientnet(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Row]
     import vision
 
     model = vision.efficientnet()
-    calibration, held = vision.crops(arguments.images or 16, 1), vision.crops(24, 0)
+    calibration, held = vision.crops(arguments.images or 16, 1), vision.crops(12, 0)
     shuffled = torch.from_numpy(np.random.default_rng(0).permutation(len(calibration)))
     full = scores(model, held, torch.empty(0, 1000))[0]
     return rows(model, calibration[shuffled], lambda made: scores(made, held, full)[1], arguments, batch=14)
@@ -135,7 +135,7 @@ def minilm(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Row]]:
     order = np.random.default_rng(0).permutation(len(texts))
     seen = bert.batches([texts[i] for i in order[3500 : 3500 + (arguments.images or 1500)]], tokenizer)
     shuffled = [seen[i] for i in np.random.default_rng(0).permutation(len(seen))]
-    return rows(model, shuffled, lambda made: judge(Encoder(tokenizer, made.state_dict())), arguments)
+    return rows(model, shuffled, lambda made: judge(Encoder(tokenizer, made.state_dict())), arguments, rows=8192)
 
 
 NETWORKS = {"mlp": mlp, "mnist": mnist, "efficientnet": efficientnet, "minilm": minilm}

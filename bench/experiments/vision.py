@@ -63,25 +63,10 @@ def digits(epochs: int = 4) -> tuple[Digits, torch.Tensor, torch.Tensor, torch.T
     return model.eval(), x[:8000], y[:8000], x[8000:], y[8000:]
 
 
-class Same(nn.Module):
-    """Padding as TensorFlow has it: more on the right where it is odd."""
-
-    def __init__(self, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.kernel, self.stride = kernel, stride
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        (top, bottom), (left, right) = (self._sides(size) for size in x.shape[-2:])
-        return functional.pad(x, (left, right, top, bottom))
-
-    def _sides(self, size: int) -> tuple[int, int]:
-        total = max((-(-size // self.stride) - 1) * self.stride + self.kernel - size, 0)
-        return total // 2, total - total // 2
-
-
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Sequential:
-    """Padding, convolution, batch norm and, unless told, ReLU6."""
-    layers = [Same(kernel, stride)] if kernel > 1 else []
+    """Padding (as TensorFlow's for even sizes: more on the right), convolution, batch norm and, unless told, ReLU6."""
+    total = max(kernel - stride, 0)
+    layers: list[nn.Module] = [nn.ZeroPad2d((total // 2, total - total // 2) * 2)] if total else []
     layers += [nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False), nn.BatchNorm2d(outputs, 1e-3)]
     return nn.Sequential(*layers, *([nn.ReLU6()] if act else []))
 

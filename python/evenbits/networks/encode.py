@@ -19,8 +19,9 @@ from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
 from evenbits.quantizers.path_following import PathFollowing
 
 CALIBRATED = {cls.method: cls for cls in (PathFollowing, ErrorFeedback, Nearest)}
-USUAL: dict[str, dict[str, Any]] = {"path_following": {"clip": "search", "columns": "norm", "order": 4}}
-"""Options that a network has unless told: the least error in most of them, and little more work."""
+USUAL: dict[str, Any] = {"clip": "search", "per": "row"}
+"""Options that a network has unless told; path following some more. The least error in most of them, and little more work."""
+MORE = {"path_following": {"columns": "norm", "order": 4}}
 Encode = Callable[[Layer, Seen, Any, int], tuple[Encoded, int]]
 """Of a layer, what it sees, bits and its number: codes, and how many were clamped."""
 
@@ -37,7 +38,7 @@ def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int)
 
         return alone
     taught = CALIBRATED[method]
-    options = USUAL.get(method, {"clip": "search"}) | options
+    options = USUAL | MORE.get(method, {}) | options
 
     def encode(layer: Layer, seen: Seen, bits: Any, number: int) -> tuple[Encoded, int]:
         own = options if layer.groups == 1 else {**options, "per": "row"}

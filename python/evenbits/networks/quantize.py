@@ -31,7 +31,7 @@ class LayerReport:
     """One layer. Errors are |X W^T - Y Q^T| / |X W^T|: of its own output, X seen in the full network, Y in the quantized one.
 
     ``error`` is over the calibration rows, ``held_out_error`` over rows that had no part in the codes (None: there are none).
-    ``saturated`` counts codes at an end of the levels that their method wanted beyond it.
+    ``saturated`` counts codes at an end of the levels that their method wanted beyond it; ``levels`` is 0 of codings without.
     """
 
     name: str
@@ -134,7 +134,7 @@ def quantize_network(
     bits: of a code, or a dictionary from shell patterns of names to bits, the first that fits.
     method: "path_following" (``rounding="stochastic"`` for SPFQ), "error_feedback" (as GPTQ), "nearest", or any of
     ``evenbits.methods()``, which look at weights alone; ``options`` are the method's own. Here the first three have
-    ``clip="search"`` unless told, and path_following ``columns="norm"`` and ``order=4``.
+    ``clip="search"`` and ``per="row"`` unless told, and path_following ``columns="norm"`` and ``order=4``.
     include, exclude: shell patterns of the names of weights.
     rows: so many of a layer's inputs (of a convolution: patches, by its own stride) are looked at, drawn at random from all.
     hold: every so many-th batch is held out: the error there is reported, and chooses the step (``clip="search"``). 0: none.
@@ -214,8 +214,9 @@ def _quantize_layer(
     bias = layer.bias
     if bias_correction and bias is not None:
         bias = (bias + seen.shift(matrix)).astype(bias.dtype)
+    levels = code.spec.get("codes", (0, 0))
     report = LayerReport(
-        layer.name, layer.shape, code.method, float(bits), code.spec["codes"][0] + (code.spec["codes"][1] > 0),
+        layer.name, layer.shape, code.method, float(bits), levels[0] + (levels[1] > 0),
         code.bits_per_value, seen.count, seen.error(matrix), seen.held_out_error(matrix), saturated,
     )  # fmt: skip
     return code, bias, asdict(report) | {"shape": list(layer.shape)}
