@@ -4,7 +4,7 @@
 
 Every case runs ours and its peers in turn, ``rounds`` times, pinned to one processor; the least CPU time of each counts, and
 the ratio is peer / ours. Peers that are not installed are left out; all of them:
-pip install fht-cpu faiss-cpu pyfastpfor torch turbovec rabitqlib onnxruntime onnx. NumPy is always there.
+pip install fht-cpu faiss-cpu pyfastpfor torch turbovec rabitqlib onnxruntime onnx brevitas. NumPy is always there.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from peers import CASES, Work
 import evenbits
 from evenbits import _core
 
-for subject in ("hadamard", "packing", "rounding", "encode", "embedding", "products"):
+for subject in ("hadamard", "packing", "rounding", "encode", "embedding", "products", "path_following"):
     importlib.import_module(f"peers.{subject}")
-PACKAGES = ("numpy", "fht_cpu", "faiss-cpu", "pyfastpfor", "torch", "turbovec", "onnxruntime", "rabitqlib")
+PACKAGES = ("numpy", "fht_cpu", "faiss-cpu", "pyfastpfor", "torch", "turbovec", "onnxruntime", "rabitqlib", "brevitas")
 
 
 def measure(works: dict[str, Work], rounds: int) -> dict[str, float]:
