@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evenbits._arrays import LARGEST, Array, bfloat16_bits
+from evenbits._chunks import CHUNK
 from evenbits.encoded import stored_scales
 from evenbits.path_following import Calibration, Rounding, StoredRows, multiply_add
 from evenbits.quantizers.path_forms import GramForm, SampleForm, least_maximum
@@ -34,9 +35,9 @@ class Found:
     rounding: Rounding
     saturated: int
 
-    def values(self) -> Array:
-        """What the codes decode to."""
-        return values_of(self.codes, self.rounding) * self.step[:, None]
+    def values(self, rows: slice) -> Array:
+        """What the codes of some rows decode to."""
+        return values_of(self.codes[rows], self.rounding) * self.step[rows, None]
 
 
 class Layer:
@@ -77,7 +78,7 @@ class Layer:
         best, least = None, math.inf
         for clip in CLIPS:
             found = self._codes(clip)
-            error = self.error(found.values(), which)
+            error = self.error(found.values, which)
             if error is not None and error < least:
                 best, least = found, error
         return best or self._codes(1.0)
@@ -139,25 +140,31 @@ class Layer:
 
     def errors(self, found: Found) -> Iterator[float | None]:
         """Of the codes and of nearest rounding with the same steps, on calibration rows and on rows held out."""
-        nearest = found.rounding.apply(self.w, found.step[:, None])[1]
+
+        def nearest(rows: slice) -> Array:
+            return found.rounding.apply(self.w[rows], found.step[rows, None])[1]
+
         for which in ("calibration", "fresh"):
-            for values in (found.values(), nearest):
+            for values in (found.values, nearest):
                 yield self.error(values, which)
 
-    def error(self, values: Array, which: str) -> float | None:
-        """|X W^T - Y Q^T| / |X W^T| on kept rows."""
+    def error(self, values: Callable[[slice], Array], which: str) -> float | None:
+        """|X W^T - Y Q^T| / |X W^T| on kept rows, for the values of some rows of Q."""
         x, y = self.data.samples(which)
         if not x.size or not self.w.size:
             return None
         if which not in self._targets:
-            target = self._outputs(x, self.w)
-            self._targets[which] = target, in_order((target**2).reshape(-1))
+            target = self._outputs(np.ascontiguousarray(x.T), self.w)
+            self._targets[which] = target, in_order(energies(target))
         target, norm = self._targets[which]
-        return math.sqrt(in_order(((target - self._outputs(y, values)) ** 2).reshape(-1)) / norm) if norm > 0 else 0.0
+        turned, left, step = np.ascontiguousarray(y.T), np.empty(len(self.w)), max(1, CHUNK // self.w.shape[1])
+        for begin in range(0, len(self.w), step):
+            rows = slice(begin, begin + step)
+            left[rows] = energies(target[rows] - self._outputs(turned, values(rows)))
+        return math.sqrt(in_order(left) / norm) if norm > 0 else 0.0
 
-    def _outputs(self, x: Array, w: Array) -> Array:
-        out = np.zeros((len(w), len(x)))
-        return multiply_add(w, np.ascontiguousarray(x.T), out, portable=self.portable, workers=self.workers)
+    def _outputs(self, turned: Array, w: Array) -> Array:
+        return multiply_add(w, turned, np.zeros((len(w), turned.shape[1])), portable=self.portable, workers=self.workers)
 
 
 def values_of(k: Array, rounding: Rounding) -> Array:
@@ -165,6 +172,11 @@ def values_of(k: Array, rounding: Rounding) -> Array:
     if rounding.gap:
         return np.sign(k) * np.where(k == 0, 0, rounding.gap - 1 + np.abs(k))
     return np.asarray(k + rounding.offset)
+
+
+def energies(rows: Array) -> Array:
+    """The sums of squares of rows."""
+    return np.asarray(np.add.accumulate(rows * rows, axis=1)[:, -1])
 
 
 def in_order(values: Array) -> float:
