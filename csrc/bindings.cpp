@@ -26,6 +26,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_rounding(m);
   bind_packing(m);
   bind_codebooks(m);
+  bind_codewords(m);
   bind_encode(m);
   bind_joint(m);
   bind_products(m);

@@ -14,6 +14,7 @@
 #include "kernels/reduce.hpp"
 #include "kernels/rounding.hpp"
 #include "kernels/sign_frame.hpp"
+#include "kernels_codewords.hpp"
 #include "kernels_entropy.hpp"
 #include "kernels_path_following.hpp"
 
@@ -82,5 +83,10 @@ const evenbits_api table = {
     multiply_add_f64,
     follow_path_f32,
     follow_path_f64,
+    nearest_codeword_f32,
+    sum_codewords_f32,
+    group_sums_f64,
+    indexed_product_f64,
+    windows_u8,
 };
 }  // namespace evenbits::EVENBITS_ISA

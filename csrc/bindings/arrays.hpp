@@ -58,6 +58,7 @@ void bind_random(py::module_& m);
 void bind_rounding(py::module_& m);
 void bind_packing(py::module_& m);
 void bind_codebooks(py::module_& m);
+void bind_codewords(py::module_& m);
 void bind_encode(py::module_& m);
 void bind_joint(py::module_& m);
 void bind_products(py::module_& m);

@@ -305,12 +305,18 @@ class _Other:
 
     def __init__(self, encoded: Encoded, spec: Coding) -> None:
         self.spec = spec
-        self.rows = spec.decoder({name: contiguous(plane) for name, plane in encoded.planes.items()})
+        planes = {name: contiguous(plane) for name, plane in encoded.planes.items()}
+        self.write = spec.writer(planes) if spec.dtype == "float32" else None
+        self.rows = spec.decoder(planes) if self.write is None else None
 
     def fill_all(self, out: Array, workers: int) -> None:
         for_row_chunks(len(out), self.spec.length, workers, lambda begin, end: self.fill(begin, end, out[begin:end]))
 
     def fill(self, begin: int, end: int, out: Array) -> None:
+        if self.write:
+            self.write(begin, end, out)
+            return
+        assert self.rows is not None
         with np.errstate(over="ignore", under="ignore"):
             out[:] = within(self.rows(begin, end), self.spec.dtype)
 

@@ -39,6 +39,7 @@ CASES = {
         {"schedule": "public", "distortion": 0.3, "normalize": "none", "scale_dtype": "float64"},
         {"sparsity": 0.8, "share": 0.05},
     ],
+    "residual": [{}, {"width": 5, "stream": 3}],
     "magnitude": [{}, {"values": "float16", "sparsity": 0.7}, {"values": "bfloat16"}],
 }
 

@@ -14,6 +14,8 @@ from evenbits.spec import FORMAT, VALUE_DTYPES, Reader, canonical_json, plane_by
 
 Rows = Callable[[int, int], Array]
 """Rows begin to end of the decoded matrix, as floats."""
+Writer = Callable[[int, int, Array], None]
+"""Rows begin to end, to the last argument."""
 Self = TypeVar("Self", bound="Coding")
 
 
@@ -56,6 +58,10 @@ class Coding(ABC):
     @abstractmethod
     def decoder(self, planes: Mapping[str, Array]) -> Rows:
         """What makes the rows of planes that are laid out so, and checked."""
+
+    def writer(self, planes: Mapping[str, Array]) -> Writer | None:
+        """What writes the same rows to an array of float32, where that saves a copy."""
+        return None
 
     def check(self, planes: Mapping[str, Array]) -> None:  # noqa: B027
         """Raise EncodedError, naming the plane, where planes that are laid out right, and finite, make no sense."""

@@ -318,6 +318,25 @@ typedef struct evenbits_api {
   void (*follow_path_f64)(const evenbits_path* p, const double* panels, const double* pivot, const double* w, const double* base,
                           const double* step, const uint16_t* bits, size_t rows, int32_t* codes, double* z, uint32_t* clamped,
                           double* scratch);
+
+  /* The nearest of `count` codewords to each row: the first k of the least half[k] - x_0 c_0k - x_1 c_1k - ..., in floats and
+   * in that order, half[k] being half its square (or infinity where there is none), c = columns + k with `count` floats a row,
+   * n rows. count is a multiple of 16, at most 256. If `subtract`, the codeword is taken from the row. Rows lie stride >= n
+   * apart. */
+  void (*nearest_codeword_f32)(float* x, size_t rows, size_t stride, const float* columns, const float* half, size_t n,
+                               size_t count, int subtract, uint8_t* codes);
+  /* Each row of n floats is the sum, in the order of layers, of codeword codes[layer * stride + row] of each book: books[layer]
+   * holds codewords of widths[layer] floats, a multiple of 64; beyond n they are not used, beyond the width they are 0. */
+  void (*sum_codewords_f32)(const uint8_t* codes, size_t rows, size_t stride, size_t layers, const float* const* books,
+                            const size_t* widths, size_t n, float* y);
+  /* sums[group[row]] += row, for the rows of n doubles one after the other. */
+  void (*group_sums_f64)(const double* x, const uint32_t* group, size_t rows, size_t n, double* sums);
+  /* Each row of n doubles times the n x m matrix that index[row] names (the first, if index is null): sums in the order of the
+   * row's elements, from 0 on. */
+  void (*indexed_product_f64)(const double* x, const uint32_t* index, size_t rows, size_t n, const double* matrices, size_t m,
+                              double* y);
+  /* y = narrow[x], for tables of 256 bytes; or, with `wide`, for pairs of bytes (n is even), wide[x] for the neighbours of 0. */
+  void (*windows_u8)(const uint8_t* x, size_t n, const uint8_t* narrow, const uint8_t* wide, uint8_t* y);
 } evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or

@@ -11,6 +11,7 @@ from evenbits._arrays import as_array
 from evenbits.encoded import Encoded
 from evenbits.quantizers.base import Quantizer, stored_dtype
 from evenbits.quantizers.budget import within_budget
+from evenbits.quantizers.classification_aware import ClassificationAwareQuantizer
 from evenbits.quantizers.dead_zone import DeadZone
 from evenbits.quantizers.democratic import Democratic
 from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
@@ -20,10 +21,13 @@ from evenbits.quantizers.magnitude import MagnitudePruning
 from evenbits.quantizers.near_democratic import NearDemocratic
 from evenbits.quantizers.path_following import PathFollowing
 from evenbits.quantizers.pruning import Pruning
+from evenbits.quantizers.residual import Residual
 from evenbits.quantizers.sign_frame import SignFrame
+from evenbits.quantizers.sparq import Sparq
 from evenbits.quantizers.uniform import Uniform
 
 __all__ = [
+    "ClassificationAwareQuantizer",
     "DeadZone",
     "Democratic",
     "ErrorFeedback",
@@ -35,7 +39,9 @@ __all__ = [
     "PathFollowing",
     "Pruning",
     "Quantizer",
+    "Residual",
     "SignFrame",
+    "Sparq",
     "Uniform",
     "calibrated_methods",
     "methods",
@@ -44,11 +50,18 @@ __all__ = [
 ]
 
 
+OTHERS = {
+    "classification_aware": "it takes a decision to keep or labels: evenbits.quantizers.ClassificationAwareQuantizer",
+    "sparq": "it is for activations, bytes that are not negative: evenbits.quantizers.Sparq",
+}
+"""Methods that arrays alone do not suffice for, and what they take."""
+
+
 def methods() -> dict[str, type[Quantizer]]:
     """The quantizer classes by the name that ``quantize`` and the command take."""
     on_grids = (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame, Kashin)
     streams = (DeadZone, Pruning, MagnitudePruning)
-    return {cls.method: cls for cls in (*on_grids, *streams)}
+    return {cls.method: cls for cls in (*on_grids, *streams, Residual)}
 
 
 def calibrated_methods() -> dict[str, type[PathFollowing]]:
@@ -59,6 +72,8 @@ def calibrated_methods() -> dict[str, type[PathFollowing]]:
 def method_named(method: str) -> type[Quantizer]:
     """The class of a method. Raises ValueError, naming those there are."""
     known = methods() | calibrated_methods()
+    if method in OTHERS:
+        raise ValueError(f"method is {method!r}, which arrays alone do not suffice for; {OTHERS[method]}")
     if method not in known:
         raise ValueError(f"method is {method!r}; known are {', '.join(known)}")
     return known[method]
