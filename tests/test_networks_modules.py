@@ -12,6 +12,14 @@ from torch.nn import functional  # noqa: E402
 from evenbits.networks.modules import patches_of  # noqa: E402
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Net(nn.Module):
     """All that is not a plain chain: batch norms, a residual, groups, changes in place, an embedding, a weight shared with it."""
 

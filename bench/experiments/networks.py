@@ -3,7 +3,7 @@
     python bench/experiments/networks.py [mlp] [mnist] [efficientnet] [minilm] [--bits B ...] [--methods NAME ...]
 
 mlp           64-256-256-10 on 8 x 8 digits (scikit-learn): accuracy and relative error of the logits on 597 images held out,
-              the mean over four splits and networks, and of the first
+              the mean over four splits and networks, and of the first; one step a layer
 mnist         a residual CNN, 157 thousand weights: accuracy on 2,000 images held out, agreement with the full network, KL
 efficientnet  EfficientNet-Lite0 on squares of photographs that none calibrates with: agreement and KL (nothing is labelled)
 minilm        a text encoder: probes of ``minilm.py``, fitted to the full network and frozen, and cosine to its embeddings
@@ -69,7 +69,7 @@ def mlp(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Row]]:
         for weight, bias in zip(fitted.coefs_, fitted.intercepts_, strict=True):
             layers += [Dense(weight.T, bias), ReLU()]
         layers.pop()
-        runs.append(rows(layers, x[:1200], digits_judge(layers, x[1200:], y[1200:]), arguments, batch=100))
+        runs.append(rows(layers, x[:1200], digits_judge(layers, x[1200:], y[1200:]), arguments, batch=100, per="tensor"))
     for same in zip(*runs, strict=True):
         first = {"accuracy, first": same[0][2]["accuracy"]}
         yield *same[0][:2], first | {key: float(np.mean([row[key] for _, _, row in same])) for key in same[0][2]}
