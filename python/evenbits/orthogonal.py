@@ -22,8 +22,8 @@ from evenbits.matrices import base_order
 from evenbits.random import random_bits, random_signs
 
 BUTTERFLIES = 3
-Layer = tuple[Array, Array, Array, Array]
-"""The coordinates i and j of its rotations, their cosines and sines."""
+Layer = tuple[Array, Array, Array]
+"""Of every coordinate the other one of its pair, or itself, and the cosine and sine that they go into the rotation with."""
 MOST_DENSE = 1 << 12
 """Order of the largest dense matrix: one takes n^2 numbers to hold and n^3 operations to make."""
 
@@ -47,21 +47,17 @@ class Butterfly(Transform):
     def __call__(self, x: Array) -> Array:
         y = x
         for order, layers in self._layers:
-            y = y[..., order]
-            for i, j, c, s in layers:
-                a, b = y[..., i], y[..., j]
-                y[..., i], y[..., j] = a * c + b * s, b * c - a * s
-        return np.ascontiguousarray(y)
+            y = np.take(y, order, axis=1)
+            for other, c, s in layers:
+                y = y * c + np.take(y, other, axis=1) * s
+        return y
 
     def adjoint(self, x: Array) -> Array:
-        y = x.copy()
+        y = x
         for order, layers in reversed(self._layers):
-            for i, j, c, s in reversed(layers):
-                a, b = y[..., i], y[..., j]
-                y[..., i], y[..., j] = a * c - b * s, b * c + a * s
-            back = np.empty_like(y)
-            back[..., order] = y
-            y = back
+            for other, c, s in reversed(layers):
+                y = y * c - np.take(y, other, axis=1) * s
+            y = np.take(y, np.argsort(order), axis=1)
         return y
 
 
@@ -184,7 +180,10 @@ def _butterfly(n: int, seed: int, stream: int, first: int) -> list[tuple[Array, 
             zero = size == 0
             c, s = ((np.where(zero, other, f) / np.where(zero, 1, size)).astype(np.float32) for f, other in ((a, 1), (b, 0)))
             place += 2 * i.size
-            layers.append((i, i + h, c, s))
+            other, cosine, sine = np.arange(n), np.ones(n, np.float32), np.zeros(n, np.float32)
+            other[i], other[i + h] = i + h, i
+            cosine[i], cosine[i + h], sine[i], sine[i + h] = c, c, s, -s
+            layers.append((other, cosine, sine))
         made.append((order, layers))
     return made
 

@@ -41,7 +41,7 @@ class Kashin(Quantizer):
     schedule, without refine: "alternating" (default: u, u, v, v) or "greedy" (whichever step is longer: rows then begin with
     either factor, which one codebook for all of them serves badly; with one row there is no difference).
     rotate: a random rotation comes first (default), so that every law has the error of a Gaussian; without it rows must have a
-    length of a Hadamard matrix.
+    length of a Hadamard matrix for the involution.
     iterations: at most so many steps of the decomposition (default 1000; most rows take 30 to 40, some a few
     hundred), or of refine (default 64).
     tolerance: what the decomposition may leave of a row, relative to it (default 1e-6). Where it leaves more, a RuntimeWarning
