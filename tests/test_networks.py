@@ -9,6 +9,8 @@ from evenbits.networks.layers import Layer, Patches
 from evenbits.networks.seen import Seen
 from evenbits.quantizers.path_following import PathFollowing
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* than with nearest rounding:RuntimeWarning")
+
 
 def numbers(*shape, scale=1.0, seed=0):
     return (np.random.default_rng([seed, *shape]).standard_normal(shape) * scale).astype(np.float32)
@@ -221,6 +223,20 @@ def test_errors_are_those_of_the_rows_and_of_rows_held_out():
     assert seen.error(q) == pytest.approx(relative(x[:20] @ layer.matrix.T, 1.1 * x[:20] @ q.T), rel=1e-6)
     assert seen.held_out_error(q) == pytest.approx(relative(x[20:] @ layer.matrix.T, x[20:] @ q.T), rel=1e-6)
     np.testing.assert_allclose(seen.shift(q), x[:20].mean(0) @ layer.matrix.T - 1.1 * x[:20].mean(0) @ q.T, rtol=1e-4, atol=1e-6)
+
+
+def test_too_few_data_are_warned_of():
+    layers, x = [Dense(numbers(20, 60))], numbers(40, 60)
+    with pytest.warns(RuntimeWarning, match=r"1 of 1 layers have more error .* the first 0.weight \(0\..* and 0\."):
+        made = quantize_network(layers, x, 4, batch=8, clip=1.0)
+    assert made.layers[0].held_out_error > made.layers[0].nearest_error
+
+
+@pytest.mark.filterwarnings("error")
+def test_data_of_low_rank_are_not():
+    x = (np.random.default_rng(0).standard_normal((60, 4)) @ np.random.default_rng(1).standard_normal((4, 60))).astype(np.float32)
+    made = quantize_network([Dense(numbers(20, 60))], x, 2, batch=12)
+    assert made.layers[0].held_out_error < 0.5 * made.layers[0].nearest_error
 
 
 def test_layers_are_open_to_other_searches():

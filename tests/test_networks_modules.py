@@ -11,6 +11,8 @@ from torch.nn import functional  # noqa: E402
 
 from evenbits.networks.modules import patches_of  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* than with nearest rounding:RuntimeWarning")
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():

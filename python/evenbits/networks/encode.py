@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,18 @@ CALIBRATED = {cls.method: cls for cls in (PathFollowing, ErrorFeedback, Nearest)
 USUAL: dict[str, Any] = {"clip": "search", "per": "row"}
 """Options that a network has unless told; path following some more. The least error in most of them, and little more work."""
 MORE = {"path_following": {"columns": "norm", "order": 4}}
-Encode = Callable[[Layer, Seen, Any, int], tuple[Encoded, int]]
-"""Of a layer, what it sees, bits and its number: codes, and how many were clamped."""
+
+
+class Coded(NamedTuple):
+    """Codes of a layer, how many were clamped, and the error held out of nearest rounding with the same steps, if it is known."""
+
+    encoded: Encoded
+    clamped: int = 0
+    nearest_error: float | None = None
+
+
+Encode = Callable[[Layer, Seen, Any, int], Coded]
+"""Of a layer, what it sees, bits and its number."""
 
 
 def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int) -> Encode:
@@ -32,27 +42,28 @@ def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int)
     if method not in CALIBRATED:
         kind = method_named(method)
 
-        def alone(layer: Layer, seen: Seen, bits: Any, number: int) -> tuple[Encoded, int]:
+        def alone(layer: Layer, seen: Seen, bits: Any, number: int) -> Coded:
             quantizer = kind(bits, seed=seed, stream=number, **options)
-            return _of(layer, quantizer.encode(layer.matrix, workers=workers)), 0
+            return Coded(_of(layer, quantizer.encode(layer.matrix, workers=workers)))
 
         return alone
     taught = CALIBRATED[method]
     options = USUAL | MORE.get(method, {}) | options
 
-    def encode(layer: Layer, seen: Seen, bits: Any, number: int) -> tuple[Encoded, int]:
+    def encode(layer: Layer, seen: Seen, bits: Any, number: int) -> Coded:
         own = options if layer.groups == 1 else {**options, "per": "row"}
         whole = taught(bits, seed=seed, stream=number * 2**24, **own)
         if applies(whole, seen):
             encoded, clamped = encode_groups(whole, seen, workers)
-            return _of(layer, encoded), clamped
+            return Coded(_of(layer, encoded), clamped)
         parts = []
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the report has both errors
+            warnings.simplefilter("ignore", RuntimeWarning)  # quantize_network warns, once for all layers
             for i, (matrix, data) in enumerate(zip(layer.grouped, seen.groups, strict=True)):
                 quantizer = taught(bits, seed=seed, stream=number * 2**24 + i, **own)
                 parts.append(quantizer.encode(matrix, data, workers=workers))
-        return _of(layer, _joined(parts, layer.matrix)), sum(part.report.saturated for part in parts)
+        nearest = parts[0].report.nearest_fresh_error if len(parts) == 1 else None
+        return Coded(_of(layer, _joined(parts, layer.matrix)), sum(part.report.saturated for part in parts), nearest)
 
     return encode
 

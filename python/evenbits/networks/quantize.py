@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -30,7 +31,8 @@ Progress = Callable[[int, int, str], None]
 class LayerReport:
     """One layer. Errors are |X W^T - Y Q^T| / |X W^T|: of its own output, X seen in the full network, Y in the quantized one.
 
-    ``error`` is over the calibration rows, ``held_out_error`` over rows that had no part in the codes (None: there are none).
+    ``error`` is over the calibration rows, ``held_out_error`` over rows that had no part in the codes (None: there are none), and
+    ``nearest_error`` what it would be there with every weight rounded to the nearest level (None: not known).
     ``saturated`` counts codes at an end of the levels that their method wanted beyond it; ``levels`` is 0 of codings without.
     """
 
@@ -43,6 +45,7 @@ class LayerReport:
     rows: int
     error: float
     held_out_error: float | None
+    nearest_error: float | None
     saturated: int
 
 
@@ -148,7 +151,8 @@ def quantize_network(
 
     Activations and sums over them go through the framework's and BLAS's products, which differ between machines in their last
     bits: what a network's codes are may too. Decoding is the same everywhere.
-    Raises ValueError and TypeError that name the argument.
+    Warns (RuntimeWarning) where a layer's error held out is greater than nearest rounding's. Raises ValueError and TypeError that
+    name the argument.
     Sources: Zhang and Saab, arXiv 2309.10975; Lybrand and Saab, arXiv 2010.15979; Frantar et al., arXiv 2210.17323.
     """
     rows, hold = integer(rows, "rows", 1, 2**40), integer(hold, "hold", 0, 2**40)
@@ -189,7 +193,22 @@ def quantize_network(
         done += layer.matrix.size
     if progress:
         progress(done, total, "")
+    _warn(reports)
     return QuantizedNetwork(network.model, encoded, biases, tuple(reports), network)
+
+
+def _warn(reports: Sequence[LayerReport]) -> None:
+    """Say so where calibration did harm."""
+    pairs = [(r.name, r.held_out_error, r.nearest_error) for r in reports]
+    worse = [(name, e, nearest) for name, e, nearest in pairs if e is not None and nearest is not None and e > nearest]
+    if worse:
+        name, error, nearest = worse[0]
+        warnings.warn(
+            f"{len(worse)} of {len(reports)} layers have more error on batches held out than with nearest rounding, the first "
+            f"{name} ({error:.3g} and {nearest:.3g}): calibrate with more data, or take method='nearest' for them",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _rate(name: str, bits: Rate | Mapping[str, Rate], include: Sequence[str], exclude: Sequence[str]) -> Rate | None:
@@ -207,7 +226,7 @@ def _quantize_layer(
     layer: Layer, seen: Seen, bits: Rate, encode: Any, number: int, bias_correction: bool
 ) -> tuple[Encoded, Array | None, dict[str, Any]]:
     try:
-        code, saturated = encode(layer, seen, bits, number)
+        code, saturated, nearest = encode(layer, seen, bits, number)
     except ValueError as error:
         raise ValueError(f"{layer.name}: {error}") from None
     matrix = as_array(decode(code)).astype(np.float64).reshape(layer.matrix.shape)
@@ -217,6 +236,6 @@ def _quantize_layer(
     levels = code.spec.get("codes", (0, 0))
     report = LayerReport(
         layer.name, layer.shape, code.method, float(bits), levels[0] + (levels[1] > 0),
-        code.bits_per_value, seen.count, seen.error(matrix), seen.held_out_error(matrix), saturated,
+        code.bits_per_value, seen.count, seen.error(matrix), seen.held_out_error(matrix), nearest, saturated,
     )  # fmt: skip
     return code, bias, asdict(report) | {"shape": list(layer.shape)}
