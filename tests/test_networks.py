@@ -109,6 +109,13 @@ def test_layers_are_calibrated_with_what_quantized_layers_before_them_give():
     assert report.held_out_error is None
 
 
+def test_float64_stays_float64():
+    layers, x = [Dense(numbers(6, 8).astype(np.float64), numbers(6).astype(np.float64))], numbers(50, 8).astype(np.float64)
+    made = quantize_network(layers, x, 4, clip=1.0, batch=10)
+    assert made.model[0].weight.dtype == made.model[0].bias.dtype == evenbits.decode(made.encoded["0.weight"]).dtype == np.float64
+    np.testing.assert_array_equal(made.model[0].weight, evenbits.decode(made.encoded["0.weight"]))
+
+
 def test_grouped_convolutions_are_coded_group_by_group():
     layer = Conv(numbers(4, 2, 3), groups=2)
     x = numbers(30, 4, 10)

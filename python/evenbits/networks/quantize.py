@@ -142,7 +142,8 @@ def quantize_network(
     rows: so many of a layer's inputs (of a convolution: patches, by its own stride) are looked at, drawn at random from all.
     hold: every so many-th batch is held out: the error there is reported, and chooses the step (``clip="search"``). 0: none.
     bias_correction: give what the mean of an output has moved to the layer's bias, or the batch norm's after it, if there is one.
-    fold: give weights the factor of a batch norm that follows; it keeps the shift, and all names and shapes stay.
+    fold: give weights the factor of a batch norm that follows; it keeps the shift, and all names and shapes stay. Of networks
+    that are traced.
     trace: follow the network step by step (torch.fx), with values kept for all batches. Where it can't be traced, or with False,
     it is run up to each layer again: no memory for values, but time quadratic in the depth. A layer that is used several times
     is calibrated where it is used first.
@@ -185,7 +186,8 @@ def quantize_network(
             if kept:
                 kept.save(layer.name, *found)
         code, bias, report = found
-        layer.replace(decode(code, workers=workers).astype(np.float32).reshape(layer.matrix.shape), bias)
+        weights = decode(code, workers=workers).reshape(layer.matrix.shape)
+        layer.replace(weights if weights.dtype == np.float64 else weights.astype(np.float32), bias)
         encoded[layer.name] = code
         if bias is not None:
             biases[layer.bias_name] = bias
