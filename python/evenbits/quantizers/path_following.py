@@ -18,7 +18,7 @@ from evenbits.quantizers.path_layer import Layer, stored, values_of
 from evenbits.spec import Spec
 
 ALPHABETS = ("symmetric", "mid_tread", "twos_complement", "mid_rise", "infinite")
-RADII = ("mean_maximum", "maximum", "median")
+RADII = ("optimal", "mean_maximum", "maximum", "median")
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ class PathFollowing(Quantizer):
     alphabet: "symmetric" (default: 2^bits - 1 levels), "mid_tread" (2^bits + 1, the one that papers call ``bits`` bits),
     "twos_complement" or "mid_rise" (2^bits), or "infinite", which takes ``step`` instead of ``bits``.
     step: a number, or one a neuron with per="row"; by default clip * radius / (levels on one side).
-    radius: "mean_maximum" (default: the mean over neurons of the ``quantile`` of |w|, 1 being the maximum), "maximum" or "median"
-    (of |w|). per: one step for the "tensor" (default) or for every "row", with the row's own radius. radius_of: "weights"
-    (default) or "aligned" ones, the largest of which belong to nearly dead columns. clip: a number (default 1), or "search": the
-    one of i/16 that gives the least error on rows held out (on calibration rows if there are none).
+    radius: "optimal" (default: what rounds the weights themselves with least squared error), "mean_maximum" (of the papers' code:
+    the mean over neurons of the ``quantile`` of |w|, 1 being the maximum), "maximum" or "median" (of |w|). per: one step for the
+    "tensor" (default) or for every "row", with the row's own radius. radius_of: "weights" (default) or "aligned" ones, the
+    largest of which belong to nearly dead columns. clip: a number (default 1), or "search": the one of i/16 that gives the least
+    error on rows held out (on calibration rows if there are none).
     order: sweeps that align weights with quantized inputs before they are rounded (default 1, the plain method); "perfect": the
     weights of least maximum with exactly the same outputs, by a linear program (needs scipy, and more inputs than rows).
     columns: in "natural" order (default), or by falling "norm".
@@ -88,7 +89,7 @@ class PathFollowing(Quantizer):
         rounding: str = "nearest",
         order: int | str = 1,
         per: str = "tensor",
-        radius: str = "mean_maximum",
+        radius: str = "optimal",
         radius_of: str = "weights",
         quantile: float = 1.0,
         clip: float | str = 1.0,

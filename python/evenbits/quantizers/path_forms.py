@@ -11,7 +11,7 @@ import numpy as np
 from evenbits._arrays import Array
 from evenbits.path_following import Rounding, add_gram, multiply_add, recursion
 
-BLOCK = 64
+BLOCK = 128
 """Columns between two updates of the rows' errors; with it bits would change."""
 
 

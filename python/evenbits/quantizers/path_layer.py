@@ -15,6 +15,7 @@ from evenbits.encoded import stored_scales
 from evenbits.path_following import Calibration, Rounding, StoredRows, multiply_add
 from evenbits.quantizers.path_forms import GramForm, SampleForm, least_maximum
 from evenbits.random import random_bits
+from evenbits.rounding import rounding_error
 from evenbits.spec import DITHER
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 CLIPS = tuple(i / 16 for i in range(4, 25))
 """What ``clip="search"`` tries."""
+TRIED = 64
+"""Steps that ``radius="optimal"`` tries."""
+SAMPLE = 1 << 16
+"""Weights that it looks at, evenly spaced: about so many, or of each row as many as a 64th of that."""
 PARTS = 256
 """``threshold`` of the hard variant is a multiple of step / PARTS, so that all levels are float32 numbers."""
 
@@ -131,12 +136,12 @@ class Layer:
         """The greatest magnitude that the alphabet is to reach, of every row."""
         q = self.q
         size = np.abs(self.aligned if q.radius_of == "aligned" else self.w)
-        if q.group == 0 and q.radius != "mean_maximum":
-            size = size.reshape(1, -1)
-        own = quantile_of(size, {"median": 0.5, "maximum": 1.0}.get(q.radius, q.quantile))
-        if q.group == 0 and q.radius == "mean_maximum":
-            own = np.array([in_order(own) / max(len(own), 1)])
-        return np.broadcast_to(own, len(self.w)).astype(np.float64)
+        if q.group:
+            return radius_of_rows(q, size)
+        if q.radius != "mean_maximum":
+            return np.broadcast_to(radius_of_rows(q, size.reshape(1, -1)), len(size))
+        own = radius_of_rows(q, size)
+        return np.broadcast_to(in_order(own) / max(len(own), 1), len(size))
 
     def errors(self, found: Found) -> Iterator[float | None]:
         """Of the codes and of nearest rounding with the same steps, on calibration rows and on rows held out."""
@@ -165,6 +170,26 @@ class Layer:
 
     def _outputs(self, turned: Array, w: Array) -> Array:
         return multiply_add(w, turned, np.zeros((len(w), turned.shape[1])), portable=self.portable, workers=self.workers)
+
+
+def radius_of_rows(quantizer: PathFollowing, size: Array) -> Array:
+    """By the quantizer's rule, from the magnitudes of each row alone."""
+    if quantizer.radius != "optimal":
+        return quantile_of(size, {"median": 0.5, "maximum": 1.0}.get(quantizer.radius, quantizer.quantile))
+    if not size.size:
+        return np.zeros(len(size))
+    mid_rise = quantizer.alphabet == "mid_rise"
+    peak, top = size.max(axis=1), quantizer.levels // 2
+    stride = -(-size.size // (SAMPLE * max(1, len(size) // 64)))
+    part = size[:, ::stride]
+    part = np.divide(part, peak[:, None], out=np.zeros(part.shape), where=peak[:, None] > 0)
+    best, least = np.zeros(len(size)), np.full(len(size), np.inf)
+    for i in range(TRIED, 0, -1):
+        step = np.full(len(size), i / TRIED / top)
+        error = rounding_error(part, scale=1 / step, zero=-0.5 if mid_rise else 0.0, step=step, top=top - mid_rise)
+        better = error < least
+        best[better], least[better] = i / TRIED, error[better]
+    return np.asarray(best * peak)
 
 
 def values_of(k: Array, rounding: Rounding) -> Array:
