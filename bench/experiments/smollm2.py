@@ -127,7 +127,7 @@ def plot(rows: list[dict[str, Any]], path: str) -> None:
 
     figure, (error, perplexity) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     for name in dict.fromkeys(row["method"] for row in rows if "error" in row):
-        mine = [row for row in rows if row["method"] == name]
+        mine = sorted((row for row in rows if row["method"] == name), key=lambda row: row["bits_per_value"])
         style = "s:" if name.startswith("uniform") else "o-"
         rates = [row["bits_per_value"] for row in mine]
         error.semilogy(rates, [row["error"] ** 2 for row in mine], style, label=name, markersize=4)
@@ -138,7 +138,7 @@ def plot(rows: list[dict[str, Any]], path: str) -> None:
     perplexity.set_xticks((), minor=True)
     for axis in (error, perplexity):
         axis.grid(alpha=0.3)
-    perplexity.legend(fontsize=8)
+    figure.legend(*perplexity.get_legend_handles_labels(), fontsize=8, ncols=5, loc="outside lower center")
     figure.savefig(path, dpi=110)
 
 
