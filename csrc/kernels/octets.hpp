@@ -7,7 +7,7 @@
 namespace evenbits::EVENBITS_ISA {
 
 inline constexpr std::size_t kTile = kRegisters == 32 ? 4 : 2;  // rows that are multiplied together
-inline constexpr std::size_t kAhead = 16384;                    // bytes of codes that are on their way from memory
+inline constexpr std::size_t kAhead = 6144;                     // bytes of codes that are on their way from memory
 inline constexpr std::size_t kParts = kOctets / kFloats;        // registers that 16 octets take
 inline constexpr std::size_t kSteps = 16;                       // steps worked on at a time
 inline constexpr std::size_t kManyColumns = 64;                 // columns that share what is decoded of some rows
