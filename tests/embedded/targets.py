@@ -39,7 +39,8 @@ class Target:
             places = ",".join(f"--defsym={key}={value}" for key, value in self.memory)
             command += [str(EMULATOR / "startup.c"), "-T", str(EMULATOR / "cortex_m.ld"), "--specs=rdimon.specs", "-mthumb"]
             command += ["-Wl,--gc-sections,--no-warn-rwx-segments", *([f"-Wl,{places}"] if places else [])]
-        done = subprocess.run([*command, "-o", str(program)], capture_output=True, text=True)
+        libraries = ("-nostdlib", "-lgcc") if self.name == "riscv32" else ("-lm",)
+        done = subprocess.run([*command, *libraries, "-o", str(program)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return program
 
@@ -71,7 +72,9 @@ CORES = [
     _cortex("m33", "mps2-an505", "-mfloat-abi=soft", **SECURE),
     _cortex("m55", "mps3-an547", "-mfloat-abi=hard", "-mfpu=auto", **INNER),
 ]
+BARE = ("-march=rv32imac", "-mabi=ilp32", "-static", "-ffreestanding", f"-isystem{Path(__file__).parent / 'bare'}")
 SYSTEMS = [
+    Target("riscv32", "riscv64-unknown-elf-gcc", BARE, ("qemu-riscv32-static",)),
     _linux("riscv64", "riscv64-linux-gnu-gcc"),
     _linux("armhf", "arm-linux-gnueabihf-gcc"),
     _linux("aarch64", "aarch64-linux-gnu-gcc"),

@@ -59,7 +59,7 @@ def prepare(
         raise ValueError(f"activations is {activations!r}; known are {', '.join(map(repr, ACTIVATIONS))}")
     network, arrays = read_network(model, layers, input_shape)
     for layer in network.layers:
-        reason = refusal(layer.weights._spec)
+        reason = refusal(layer.weights)
         if reason:
             raise ValueError(f"{layer.name} cannot be decoded in C: {reason}")
     given = None if samples is None else _rows(samples, arrays, network.inputs)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from evenbits._arrays import Array
-from evenbits.encoded import Meaning, stored_scales
+from evenbits.encoded import Encoded, Meaning, stored_scales
 from evenbits.export.network import Layer, Network
 from evenbits.random import random_signs
 from evenbits.spec import UNIFORM, Spec
@@ -26,11 +25,12 @@ LEAST_INPUT = -128
 LIMIT = 2**31 - 1
 
 
-def refusal(spec: Any) -> str | None:
-    """Why the C decoder cannot decode arrays of a spec, or None."""
+def refusal(weights: Encoded) -> str | None:
+    """Why the C decoder cannot decode some weights, or None."""
+    spec = weights._meaning
     if not isinstance(spec, Spec):
-        return "its codes are one stream, without rows to begin in; take a method with codes of equal widths"
-    if getattr(spec, "axes", None):
+        return f"method {spec.method!r} has no code of fixed width for each value; take another"
+    if spec.axes:
         return "its rotation goes along both axes of the matrix, which takes the whole matrix in memory"
     if spec.embedding and spec.embedding.kind not in ("hadamard", "frame"):
         return f"its embedding {spec.embedding.kind!r} needs functions that differ between machines"
