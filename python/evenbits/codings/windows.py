@@ -57,7 +57,7 @@ def window_table(bits: int, count: int, rounds: bool) -> Bytes:
     q, rest, half = x >> low, x & ((1 << low) - 1), (1 << low) >> 1
     if rounds:
         q = np.minimum(q + ((rest > half) | ((rest == half) & (rest > 0) & (q & 1 == 1))), (1 << bits) - 1)
-    table = (q << low).astype(np.uint8)
+    table: Bytes = (q << low).astype(np.uint8)
     table.flags.writeable = False
     return table
 

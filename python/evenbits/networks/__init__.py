@@ -2,6 +2,7 @@
 
 from evenbits.networks.graph import Graph
 from evenbits.networks.layers import Conv, Dense, Flatten, Layer, Patches, Pool, ReLU, Residual
+from evenbits.networks.loss_aware import LossAwareNetwork, quantize_loss_aware
 from evenbits.networks.quantize import LayerReport, QuantizedNetwork, open_network, quantize_network
 
 __all__ = [
@@ -11,11 +12,13 @@ __all__ = [
     "Graph",
     "Layer",
     "LayerReport",
+    "LossAwareNetwork",
     "Patches",
     "Pool",
     "QuantizedNetwork",
     "ReLU",
     "Residual",
     "open_network",
+    "quantize_loss_aware",
     "quantize_network",
 ]

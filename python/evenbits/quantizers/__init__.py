@@ -17,6 +17,7 @@ from evenbits.quantizers.democratic import Democratic
 from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
 from evenbits.quantizers.kashin import Kashin
 from evenbits.quantizers.lloyd_max import LloydMax
+from evenbits.quantizers.loss_aware import LossAware
 from evenbits.quantizers.magnitude import MagnitudePruning
 from evenbits.quantizers.near_democratic import NearDemocratic
 from evenbits.quantizers.path_following import PathFollowing
@@ -33,6 +34,7 @@ __all__ = [
     "ErrorFeedback",
     "Kashin",
     "LloydMax",
+    "LossAware",
     "MagnitudePruning",
     "NearDemocratic",
     "Nearest",
@@ -59,7 +61,7 @@ OTHERS = {
 
 def methods() -> dict[str, type[Quantizer]]:
     """The quantizer classes by the name that ``quantize`` and the command take."""
-    on_grids = (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame, Kashin)
+    on_grids = (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame, Kashin, LossAware)
     streams = (DeadZone, Pruning, MagnitudePruning)
     return {cls.method: cls for cls in (*on_grids, *streams, Residual)}
 
