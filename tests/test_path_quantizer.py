@@ -190,6 +190,27 @@ def test_what_was_clamped_is_counted():
     assert none.saturated == 0 and many.saturated > 0.05 * w.size
 
 
+@pytest.mark.parametrize("form", ["gram", "samples"])
+def test_single_precision_makes_nearly_the_same_codes(form):
+    w, x = low_rank(n=200, neurons=40)
+    options = {"form": form, "held_out": 0, "rounding": "stochastic"}
+    double, single = (PathFollowing(4, precision=p, **options).encode(w, x) for p in ("float64", "float32"))
+    assert (double.decode() == single.decode()).mean() > 0.98
+    assert single.report.calibration_error == pytest.approx(double.report.calibration_error, rel=0.05)
+
+
+@pytest.mark.parametrize("law", ["normal", "laplace"])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_the_step_that_rounds_weights_best_needs_no_search(law, bits):
+    w, x = low_rank(n=200, neurons=40)
+    w = getattr(np.random.default_rng(3), law)(size=w.shape)
+    own = PathFollowing(bits, held_out=0).encode(w, x).report.calibration_error
+    tried = [PathFollowing(bits, held_out=0, clip=i / 8).encode(w, x).report.calibration_error for i in range(4, 13)]
+    assert own < 1.1 * min(tried)
+    papers = PathFollowing(bits, held_out=0, radius="mean_maximum").encode(w, x).report.calibration_error
+    assert own < papers
+
+
 @settings(max_examples=20)
 @given(
     n=st.integers(1, 40),

@@ -73,6 +73,8 @@ class PathFollowing(Quantizer):
     held_out: every so many-th row of calibration data is kept to measure errors on (default 8; 0: none).
     precision: of the recursion, "float64" (default) or "float32", which takes half the time and memory.
     portable: False leaves sums over data to BLAS, whose bits differ between machines.
+    seed, stream: the weight of a row and a column is rounded by bits of its own, element row * inputs + column of a stream; give
+    each layer a stream.
     Sources: Lybrand and Saab, JMLR 22 (2021); Zhang, Zhou and Saab, arXiv 2201.11113; Zhang and Saab, arXiv 2309.10975. The care
     for dead columns, "search" and the report are this library's own.
     """
