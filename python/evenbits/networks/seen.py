@@ -13,6 +13,9 @@ from evenbits.networks.layers import Layer
 from evenbits.path_following import Calibration
 from evenbits.random import random_subset
 
+SEARCHED = 512
+"""About so many of the rows held out choose the step; the error is measured on all of them."""
+
 
 class Seen:
     """A ``Calibration`` for every group of inputs, and what errors of the layer are measured by.
@@ -42,8 +45,9 @@ class Seen:
             y = x if pair[0] is pair[1] else layer.rows(_values(pair[1], layer.name), pick)
             if hold and number % hold == hold - 1:
                 self.held.append((x, y))
+                few = -(-SEARCHED * hold // max(batches, 1))
                 for i, group in enumerate(self.groups):
-                    group.hold_out(x[i], None if y is x else y[i])
+                    group.hold_out(x[i, :few], None if y is x else y[i, :few])
                 continue
             for i, group in enumerate(self.groups):
                 group.update(x[i], None if y is x else y[i], workers=workers)
