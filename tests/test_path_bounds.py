@@ -82,7 +82,7 @@ def test_codes_end_where_the_sufficient_alphabet_does_which_grows_as_the_root_of
 
 @pytest.mark.parametrize("ratio", [1, 4, 16])
 def test_errors_follow_the_law_of_isotropic_data(ratio):
-    m, neurons, step = 128, 64, 0.5
+    m, neurons, step = 128, 40, 0.5
     n = ratio * m
     x, w, fresh = gaussian(m, n, 1), gaussian(neurons, n, 2), gaussian(256, n, 3)
     nearest = np.floor(w / step + 0.5) * step

@@ -17,16 +17,17 @@ ALPHABETS = [
 ]
 
 
-def layer(rows=40, inputs=120, neurons=30, seed=0, mismatch=0.1):
+def layer(rows=24, inputs=150, neurons=12, seed=0, mismatch=0.1):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((rows, inputs))
     return rng.standard_normal((neurons, inputs)), x, x + mismatch * rng.standard_normal(x.shape)
 
 
 @pytest.mark.parametrize("options", ALPHABETS, ids=str)
-@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
-@pytest.mark.parametrize("order", [1, 3])
-@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize(
+    ("rounding", "order", "quantized"),
+    [("nearest", 1, False), ("stochastic", 1, True), ("nearest", 3, True), ("stochastic", 2, True), ("stochastic", 2, False)],
+)
 @pytest.mark.parametrize("form", ["gram", "samples"])
 def test_codes_are_those_of_the_plain_recursion(options, rounding, order, quantized, form):
     w, x, y = layer()
@@ -64,7 +65,7 @@ def test_calibration_in_batches_gives_the_codes_of_all_rows_at_once():
         data.update(x[part], y[part])
     parts = PathFollowing(3).encode(w, data)
     assert parts.planes["codes"].tobytes() == whole.planes["codes"].tobytes()
-    assert parts.report.rows == whole.report.rows == 32
+    assert parts.report.rows == whole.report.rows == 20
 
 
 SHAPES = [(1, 1, 1), (3, 7, 5), (20, 70, 33)]  # rows of weights, inputs, rows of data
