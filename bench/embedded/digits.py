@@ -161,7 +161,8 @@ def peers(directory: Path, images: np.ndarray, digits: Any) -> None:
 
         out = directory / "emlearn"
         out.mkdir()
-        code = c_generate_net_loadable(["relu", "relu", "softmax"], [w.T for w in digits.weights], list(digits.biases), prefix="net")
+        weights, activations = [w.T for w in digits.weights], ["relu", "relu", "softmax"]
+        code = c_generate_net_loadable(activations, weights, list(digits.biases), prefix="net")
         values = ",".join(real_text(v / 16) for v in digits.images[0])
         (out / "model.c").write_text(code + EMLEARN_C % values)
         (out / "model.h").write_text(EMLEARN_H)

@@ -90,6 +90,7 @@ class Source:
     test: Array = field(default_factory=lambda: np.zeros(0))
     scales: tuple[float, float] = (1.0, 1.0)
     known: dict[tuple[str, bytes], str] = field(default_factory=dict)
+    widths: int = 0
 
     def array(self, kind: str, values: Array, what: str) -> str:
         """The name of a constant array, which is written once if it is needed twice."""
@@ -118,6 +119,7 @@ class Source:
             self.optional("int32_t", None if made.bias is None else made.bias.astype(np.int32), f"{name} bias"),
             w.zero_unit, w.even, w.center, made.shift, made.bias_shift, 0 if made.layer.relu else -127,
         ]  # fmt: skip
+        self.widths |= 1 << spec.codes.bits if made.meaning.plain else 0
         self.flash[f"{name} descriptor"] += DESCRIPTOR
         self.text.append(f"static const eb_layer_i8 layer{i} = {{{numbers(fields)}}};")
 
@@ -196,7 +198,9 @@ int {name}_selftest({name}_memory *memory);
         texts = map(real_text, self.test) if self.kind == "float" else map(str, self.test.tolist())
         return "\n".join([
             f"/* Written by evenbits export c: {report['flash_bytes']} bytes of weights and tables, {self.ram} bytes of RAM.",
-            *lines, " */", f'#include "{name}.h"', "", *self.text, "",
+            *lines,
+            *([f" * Fast with -O2, or -Os and -DEVENBITS_FAST_WIDTHS=0x{self.widths:X}."] if self.widths else []),
+            " */", f'#include "{name}.h"', "", *self.text, "",
             f"void {name}_run({name}_memory *memory, const {name}_input x[{big}_INPUTS], {name}_output y[{big}_OUTPUTS]) {{",
             *self.run, *([] if self.memory else ["  (void)memory;"]), "}", "",
             f"int {name}_selftest({name}_memory *memory) {{",
