@@ -15,7 +15,7 @@ Of digits on a grid, that is; a spec with the key "coding" is one of ``evenbits.
 | scales | {"dtype": ..., "per": "tensor", "row" or a number of coordinates} |
 | basis | {"transform": of ``orthogonal.KINDS``, "axes": [n, ...]}, for grid "pairs"; either may be absent |
 | books | for grid "pairs": "row" or [i, j], absent for one of the tensor |
-| portable | false where decoding needs functions that differ between machines (those of scipy); else absent |
+| portable | false where codes were chosen by, or decoding needs, what differs between machines (BLAS, scipy); else absent |
 
 A key that is absent has its default: rounds 1, seed 0, stream 0, scales {"dtype": "float32", "per": "row"}; the spec counts
 as side information, so it is short.
