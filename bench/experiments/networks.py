@@ -28,7 +28,7 @@ from torch.nn import functional
 from evenbits.networks import Dense, ReLU, quantize_network
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "absmax": ("nearest", {"clip": 1.0, "bias_correction": False, "fold": False}),
+    "absmax": ("nearest", {"clip": 1.0, "radius": "maximum", "bias_correction": False, "fold": False}),
     "nearest": ("nearest", {}),
     "error feedback": ("error_feedback", {}),
     "GPFQ": ("path_following", {}),
@@ -117,10 +117,10 @@ def efficientnet(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Row]
     import vision
 
     model = vision.efficientnet()
-    calibration, held = vision.crops(arguments.images or 16, 1), vision.crops(12, 0)
+    calibration, held = vision.crops(arguments.images or 8, 1), vision.crops(8, 0)
     shuffled = torch.from_numpy(np.random.default_rng(0).permutation(len(calibration)))
     full = scores(model, held, torch.empty(0, 1000))[0]
-    return rows(model, calibration[shuffled], lambda made: scores(made, held, full)[1], arguments, batch=14)
+    return rows(model, calibration[shuffled], lambda made: scores(made, held, full)[1], arguments, batch=8, rows=4096)
 
 
 def minilm(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Row]]:

@@ -53,7 +53,7 @@ def best(kind: Any, w: np.ndarray, x: np.ndarray, fresh: np.ndarray, bits: Any, 
     """The least error on calibration rows over clipping levels, and what it is on fresh ones there."""
     data, found = calibration(x), (np.inf, np.inf)
     for clip in np.arange(3, 25) / 16:
-        q = coded(kind, w, data, bits, clip=float(clip), **options)
+        q = coded(kind, w, data, bits, clip=float(clip), radius="mean_maximum", **options)
         error = relative(x, w, x, q)
         if error < found[0]:
             found = error, relative(fresh, w, fresh, q)
@@ -158,7 +158,7 @@ def orders(quick: bool) -> None:
     rows = []
     for name, order in ways.items():
         data = calibration(x[:, order])
-        options = {"bits": 3, "alphabet": "mid_tread", "clip": 0.8}
+        options = {"bits": 3, "alphabet": "mid_tread", "clip": 0.8, "radius": "mean_maximum"}
         rows.append([name, *(relative(x[:, order], w[:, order], x[:, order], coded(kind, w[:, order], data, **options, **own))
                              for kind, own in METHODS.values())])  # fmt: skip
     table(["columns", *METHODS], rows)
