@@ -99,7 +99,7 @@ class _Groups:
         bits = None
         if quantizer.rounding == "stochastic":
             bits = random_bits(quantizer.seed, quantizer.stream + DITHER, w.size).reshape(w.shape)
-        radius = radius_of_rows(quantizer, np.abs(w))
+        radius = radius_of_rows(quantizer, w)
         return cls(w, start, gram, live, (few, mixed), order, radius, np.zeros(len(w)), top, rounding, bits)
 
     def rounded(self, clip: float) -> tuple[Array, Array]:

@@ -135,13 +135,13 @@ class Layer:
     def _radius(self) -> Array:
         """The greatest magnitude that the alphabet is to reach, of every row."""
         q = self.q
-        size = np.abs(self.aligned if q.radius_of == "aligned" else self.w)
+        w = self.aligned if q.radius_of == "aligned" else self.w
         if q.group:
-            return radius_of_rows(q, size)
+            return radius_of_rows(q, w)
         if q.radius != "mean_maximum":
-            return np.broadcast_to(radius_of_rows(q, size.reshape(1, -1)), len(size))
-        own = radius_of_rows(q, size)
-        return np.broadcast_to(in_order(own) / max(len(own), 1), len(size))
+            return np.broadcast_to(radius_of_rows(q, w.reshape(1, -1)), len(w))
+        own = radius_of_rows(q, w)
+        return np.broadcast_to(in_order(own) / max(len(own), 1), len(w))
 
     def errors(self, found: Found) -> Iterator[float | None]:
         """Of the codes and of nearest rounding with the same steps, on calibration rows and on rows held out."""
@@ -172,21 +172,21 @@ class Layer:
         return multiply_add(w, turned, np.zeros((len(w), turned.shape[1])), portable=self.portable, workers=self.workers)
 
 
-def radius_of_rows(quantizer: PathFollowing, size: Array) -> Array:
-    """By the quantizer's rule, from the magnitudes of each row alone."""
+def radius_of_rows(quantizer: PathFollowing, w: Array) -> Array:
+    """By the quantizer's rule, from the weights of each row alone."""
     if quantizer.radius != "optimal":
-        return quantile_of(size, {"median": 0.5, "maximum": 1.0}.get(quantizer.radius, quantizer.quantile))
-    if not size.size:
-        return np.zeros(len(size))
-    mid_rise = quantizer.alphabet == "mid_rise"
-    peak, top = size.max(axis=1), quantizer.levels // 2
-    stride = -(-size.size // (SAMPLE * max(1, len(size) // 64)))
-    part = size[:, ::stride]
+        return quantile_of(np.abs(w), {"median": 0.5, "maximum": 1.0}.get(quantizer.radius, quantizer.quantile))
+    if not w.size:
+        return np.zeros(len(w))
+    count = quantizer.levels
+    peak, half = np.maximum(w.max(axis=1), -w.min(axis=1)), count // 2
+    part = w[:, :: -(-w.size // (SAMPLE * max(1, len(w) // 64)))]
     part = np.divide(part, peak[:, None], out=np.zeros(part.shape), where=peak[:, None] > 0)
-    best, least = np.zeros(len(size)), np.full(len(size), np.inf)
+    zero = half - 0.5 if quantizer.alphabet == "mid_rise" else half
+    best, least = np.zeros(len(w)), np.full(len(w), np.inf)
     for i in range(TRIED, 0, -1):
-        step = np.full(len(size), i / TRIED / top)
-        error = rounding_error(part, scale=1 / step, zero=-0.5 if mid_rise else 0.0, step=step, top=top - mid_rise)
+        step = np.full(len(w), i / TRIED / half)
+        error = rounding_error(part, scale=1 / step, zero=zero, step=step, top=count - 1)
         better = error < least
         best[better], least[better] = i / TRIED, error[better]
     return np.asarray(best * peak)
