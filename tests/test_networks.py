@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 
@@ -215,6 +217,17 @@ def test_progress_counts_weights():
     calls = []
     quantize_network(network(), IMAGES, 4, "nearest", clip=1.0, progress=lambda *call: calls.append(call))
     assert calls == [(n, 384, name) for n, name in zip((0, 108, 270, 324, 384), [*NAMES, ""], strict=True)]
+
+
+def test_a_bar_is_drawn_on_terminals_alone(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, drawn in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr("sys.stderr", stream)
+        quantize_network(network(), IMAGES, 4, "nearest", clip=1.0, progress=True)
+        assert ("100 %" in stream.getvalue()) == drawn
 
 
 def test_no_more_than_so_many_rows_are_looked_at():

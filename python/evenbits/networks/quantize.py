@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -15,6 +17,7 @@ from evenbits import container
 from evenbits._arrays import Array, as_array, integer, seed_of, workers_of
 from evenbits._tensorfile import Path
 from evenbits.encoded import Encoded, decode
+from evenbits.models.progress import ProgressBar
 from evenbits.models.report import shape_text, table
 from evenbits.networks.batches import batches_of
 from evenbits.networks.encode import encoder_of
@@ -121,7 +124,7 @@ def quantize_network(
     fold: bool = True,
     trace: bool = True,
     state: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     seed: int = 0,
     workers: int = 1,
     **options: Any,
@@ -148,7 +151,7 @@ def quantize_network(
     it is run up to each layer again: no memory for values, but time quadratic in the depth. A layer that is used several times
     is calibrated where it is used first.
     state: a folder in which each finished layer is kept; the same call goes on from there.
-    progress: is called with (weights done, of how many, name).
+    progress: True draws a bar on a terminal; a function is called with (weights done, of how many, name).
 
     Activations and sums over them go through the framework's and BLAS's products, which differ between machines in their last
     bits: what a network's codes are may too. Decoding is the same everywhere.
@@ -176,25 +179,26 @@ def quantize_network(
     encoded: dict[str, Encoded] = {}
     biases: dict[str, Array] = {}
     reports: list[LayerReport] = []
-    for number, (layer, pairs) in enumerate(network.walk(batches, set(chosen))):
-        if progress:
-            progress(done, total, layer.name)
-        found = kept.load(layer.name) if kept else None
-        if found is None:
-            found = _quantize_layer(layer, Seen(layer, pairs, len(batches), rows=rows, hold=hold, seed=seed, stream=number),
-                                    chosen[layer.name], encode, number, bias_correction)  # fmt: skip
-            if kept:
-                kept.save(layer.name, *found)
-        code, bias, report = found
-        weights = decode(code, workers=workers).reshape(layer.matrix.shape)
-        layer.replace(weights if weights.dtype == np.float64 else weights.astype(np.float32), bias)
-        encoded[layer.name] = code
-        if bias is not None:
-            biases[layer.bias_name] = bias
-        reports.append(LayerReport(**(report | {"shape": tuple(report["shape"])})))
-        done += layer.matrix.size
-    if progress:
-        progress(done, total, "")
+    with ProgressBar(sys.stderr) if progress is True else nullcontext(progress or None) as shown:
+        for number, (layer, pairs) in enumerate(network.walk(batches, set(chosen))):
+            if shown:
+                shown(done, total, layer.name)
+            found = kept.load(layer.name) if kept else None
+            if found is None:
+                found = _quantize_layer(layer, Seen(layer, pairs, len(batches), rows=rows, hold=hold, seed=seed, stream=number),
+                                        chosen[layer.name], encode, number, bias_correction)  # fmt: skip
+                if kept:
+                    kept.save(layer.name, *found)
+            code, bias, report = found
+            weights = decode(code, workers=workers).reshape(layer.matrix.shape)
+            layer.replace(weights if weights.dtype == np.float64 else weights.astype(np.float32), bias)
+            encoded[layer.name] = code
+            if bias is not None:
+                biases[layer.bias_name] = bias
+            reports.append(LayerReport(**(report | {"shape": tuple(report["shape"])})))
+            done += layer.matrix.size
+        if shown:
+            shown(done, total, "")
     _warn(reports)
     return QuantizedNetwork(network.model, encoded, biases, tuple(reports), network)
 
