@@ -250,6 +250,8 @@ def test_too_few_data_are_warned_of():
     with pytest.warns(RuntimeWarning, match=r"1 of 1 layers have more error .* the first 0.weight \(0\..* and 0\."):
         made = quantize_network(layers, x, 4, batch=8, clip=1.0)
     assert made.layers[0].held_out_error > made.layers[0].nearest_error
+    found = quantize_network(layers, x, 4, "nearest", batch=8, clip=1.0).layers[0]
+    assert found.nearest_error is None and found.held_out_error == pytest.approx(made.layers[0].nearest_error, rel=1e-5)
 
 
 @pytest.mark.filterwarnings("error")

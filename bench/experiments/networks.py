@@ -28,7 +28,7 @@ from torch.nn import functional
 from evenbits.networks import Dense, ReLU, quantize_network
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "absmax": ("nearest", {"clip": 1.0, "radius": "maximum", "bias_correction": False, "fold": False}),
+    "absmax": ("nearest", {"clip": 1.0, "per": "row", "radius": "maximum", "bias_correction": False, "fold": False}),
     "nearest": ("nearest", {}),
     "error feedback": ("error_feedback", {}),
     "GPFQ": ("path_following", {}),
@@ -46,7 +46,9 @@ def rows(
         for name in arguments.methods:
             method, own = WAYS[name]
             start = time.perf_counter()
-            made = quantize_network(model, calibration, float(bits), method, **(options | own))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of layers for which there are too few data
+                made = quantize_network(model, calibration, float(bits), method, **(options | own))
             seconds = time.perf_counter() - start
             held = [report.held_out_error for report in made.layers]
             row = judge(made.model) | {"layer error": float(np.mean(held)) if None not in held else np.nan}
@@ -130,7 +132,8 @@ def minilm(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Row]]:
 
     path = packages.minilm() / "model.safetensors"
     model, tokenizer = bert.load(path), path.with_name("tokenizer.json")
-    judge = Judge(Encoder(tokenizer, model.state_dict()), (2000, 1500), (600, 600))
+    texts_and_mails = ((600, 300), (300, 200)) if arguments.quick else ((2000, 1500), (600, 600))
+    judge = Judge(Encoder(tokenizer, model.state_dict()), *texts_and_mails)
     texts, _ = packages.movie_snippets()
     order = np.random.default_rng(0).permutation(len(texts))
     seen = bert.batches([texts[i] for i in order[3500 : 3500 + (arguments.images or 1500)]], tokenizer)
@@ -146,6 +149,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], metavar="NETWORK")
     parser.add_argument("--bits", nargs="+", default=["2", "3", "4", "5"], metavar="B")
     parser.add_argument("--methods", nargs="+", default=list(WAYS), choices=WAYS, metavar="NAME", help=", ".join(WAYS))
+    parser.add_argument("--quick", action="store_true", help="fewer texts")
     parser.add_argument("--images", type=int, help="images to calibrate with (squares a photograph, sentences)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evenbits._arrays import Array
-from evenbits.encoded import Encoded
+from evenbits.encoded import Encoded, stored_scales
 from evenbits.networks.grouped import applies, encode_groups
 from evenbits.networks.layers import Layer
 from evenbits.networks.seen import Seen
+from evenbits.path_following import Rounding
 from evenbits.quantizers import method_named
 from evenbits.quantizers.base import stored_dtype
 from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
@@ -25,11 +26,11 @@ MORE = {"path_following": {"columns": "norm", "order": 4}}
 
 
 class Coded(NamedTuple):
-    """Codes of a layer, how many were clamped, and the error held out of nearest rounding with the same steps, if it is known."""
+    """Codes of a layer, how many were clamped, and what nearest rounding with the same steps makes of it, where it is known."""
 
     encoded: Encoded
     clamped: int = 0
-    nearest_error: float | None = None
+    nearest: Array | None = None
 
 
 Encode = Callable[[Layer, Seen, Any, int], Coded]
@@ -55,15 +56,16 @@ def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int)
         whole = taught(bits, seed=seed, stream=number * 2**24, **own)
         if applies(whole, seen):
             encoded, clamped = encode_groups(whole, seen, workers)
-            return Coded(_of(layer, encoded), clamped)
+            return Coded(_of(layer, encoded), clamped, _rounded(whole, encoded, layer.matrix))
         parts = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # quantize_network warns, once for all layers
             for i, (matrix, data) in enumerate(zip(layer.grouped, seen.groups, strict=True)):
                 quantizer = taught(bits, seed=seed, stream=number * 2**24 + i, **own)
                 parts.append(quantizer.encode(matrix, data, workers=workers))
-        nearest = parts[0].report.nearest_fresh_error if len(parts) == 1 else None
-        return Coded(_of(layer, _joined(parts, layer.matrix)), sum(part.report.saturated for part in parts), nearest)
+        encoded = _joined(parts, layer.matrix)
+        clamped = sum(part.report.saturated for part in parts)
+        return Coded(_of(layer, encoded), clamped, _rounded(whole, encoded, layer.matrix))
 
     return encode
 
@@ -71,6 +73,15 @@ def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int)
 def _of(layer: Layer, encoded: Encoded) -> Encoded:
     """The same, to be decoded to the layer's own dtype."""
     return Encoded(encoded.planes, encoded.spec | {"dtype": stored_dtype(layer.dtype)})
+
+
+def _rounded(quantizer: PathFollowing, encoded: Encoded, matrix: Array) -> Array | None:
+    if isinstance(quantizer, Nearest) or quantizer.sparsity is not None or quantizer.alphabet == "infinite":
+        return None
+    scales = stored_scales(encoded.planes["scales"], quantizer.scale_dtype).astype(np.float64)
+    count = quantizer.levels
+    rounding = Rounding(-(count // 2), count - count // 2 - 1, 0.5 if quantizer.alphabet == "mid_rise" else 0.0)
+    return np.asarray(rounding.apply(matrix.astype(np.float64), np.broadcast_to(scales, (len(matrix), 1)))[1])
 
 
 def _joined(parts: list[Any], matrix: Array) -> Encoded:

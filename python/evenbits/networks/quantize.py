@@ -242,6 +242,7 @@ def _quantize_layer(
     levels = code.spec.get("codes", (0, 0))
     report = LayerReport(
         layer.name, layer.shape, code.method, float(bits), levels[0] + (levels[1] > 0),
-        code.bits_per_value, seen.count, seen.error(matrix), seen.held_out_error(matrix), nearest, saturated,
+        code.bits_per_value, seen.count, seen.error(matrix), seen.held_out_error(matrix),
+        None if nearest is None else seen.held_out_error(nearest), saturated,
     )  # fmt: skip
     return code, bias, asdict(report) | {"shape": list(layer.shape)}
