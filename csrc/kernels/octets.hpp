@@ -77,7 +77,8 @@ EVENBITS_INLINE void for_pieces(const std::uint8_t* codes, std::size_t row_bytes
     for (std::size_t r = 0; r < rows; ++r) {
       const std::uint8_t* p = codes + r * row_bytes + i * used;
       std::memset(copy + r * room, 0, room);
-      std::memcpy(copy + r * room, p, std::size_t(end - p) < used ? std::size_t(end - p) : used);
+      const std::size_t there = p < end ? std::size_t(end - p) : 0;
+      std::memcpy(copy + r * room, p, there < used ? there : used);
     }
     f(copy, room, i, 1);
   }
