@@ -25,8 +25,8 @@ CLIPS = tuple(i / 16 for i in range(4, 25))
 """What ``clip="search"`` tries."""
 TRIED = 64
 """Steps that ``radius="optimal"`` tries."""
-SAMPLE = 1 << 16
-"""Weights that it looks at, evenly spaced: about so many, or of each row as many as a 64th of that."""
+SAMPLE = 1 << 14
+"""Weights that it looks at, evenly spaced: about so many, and 1024 of each row where rows have their own."""
 PARTS = 256
 """``threshold`` of the hard variant is a multiple of step / PARTS, so that all levels are float32 numbers."""
 
@@ -180,7 +180,7 @@ def radius_of_rows(quantizer: PathFollowing, w: Array) -> Array:
         return np.zeros(len(w))
     count = quantizer.levels
     peak, half = np.maximum(w.max(axis=1), -w.min(axis=1)), count // 2
-    part = w[:, :: -(-w.size // (SAMPLE * max(1, len(w) // 64)))]
+    part = w[:, :: -(-w.size // (SAMPLE * max(1, len(w) // 16)))]
     part = np.divide(part, peak[:, None], out=np.zeros(part.shape), where=peak[:, None] > 0)
     zero = half - 0.5 if quantizer.alphabet == "mid_rise" else half
     best, least = np.zeros(len(w)), np.full(len(w), np.inf)
