@@ -4,14 +4,14 @@ import firmware
 import pytest
 from targets import CORES, HOST, SYSTEMS
 
-OPTIMIZED = {"cortex-m0": "-Os", "cortex-m3": "-O2", "cortex-m4": "-Os", "cortex-m7": "-O2", "cortex-m33": "-O3"}
+OPTIMIZED = {"cortex-m0": "-Os", "cortex-m3": "-O2", "cortex-m4": "-Os", "cortex-m7": "-O2"}
 
 
 @pytest.fixture(scope="module", params=["int8", "float32"])
 def program(request, tmp_path_factory):
     """Sources of the program, and what it must print: the checksums of Python's own answers."""
     directory = tmp_path_factory.mktemp(request.param)
-    chosen = [case for case in firmware.cases(float_images=100) if case.activations == request.param]
+    chosen = [case for case in firmware.cases(float_images=50) if case.activations == request.param]
     expected = firmware.write(directory, chosen)
     return sorted(directory.glob("*.c")), [f"-DEVENBITS_FLOAT={int(request.param == 'float32')}"], expected
 
