@@ -270,3 +270,30 @@ def test_outputs_of_quantized_models_keep_their_bounds(law, bits, rng):
 def test_values_out_of_range_are_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+EXTREMES = (1e-50, 1e-25, 1.0, 1e25, 1e50)
+
+
+@pytest.mark.parametrize("size", EXTREMES)
+def test_no_size_of_a_model_or_of_a_level_overflows(size):
+    results = [
+        bounds.near_democratic_tail(size, 9),
+        bounds.stochastic_error(2, size),
+        bounds.typical_error(2, size, 1e200),
+        bounds.quantized_risk(0, 0, math.inf),
+        *bounds.least_level(size**0.5 / 2, 1e-50, lower=size, upper=1e50),
+    ]
+    for noise, samples in itertools.product(EXTREMES, repeat=2):
+        model = {"prior": size, "noise": noise}
+        risk = bounds.orthogonal_risk(1, samples=samples, **model)
+        assert 0 < risk <= size * size * (1 + 1e-12)
+        results += [risk, bounds.threshold_bits(samples=samples, **model)]
+        for singular in ([samples, 0], [samples, 1]):
+            results += [bounds.design_risk(1, singular, **model), bounds.design_threshold(singular, **model)]
+    assert np.isfinite(results).all() and min(results) >= 0
+
+
+def test_a_great_redundancy_has_the_limit_of_the_levels():
+    assert bounds.democratic_level(1e200) == bounds.democratic_level(math.inf)
+    assert bounds.democratic_level(1e15) == pytest.approx(math.sqrt(math.pi / 2), rel=1e-14)

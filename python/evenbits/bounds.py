@@ -29,7 +29,7 @@ def _redundancy(redundancy: float) -> float:
 
 
 def _level(level: float) -> float:
-    return real(level, "level", 0, math.inf)
+    return real(level, "level", 0, MOST)
 
 
 # Levels
@@ -98,7 +98,7 @@ def democratic_level(redundancy: float) -> float:
     r = _redundancy(redundancy)
     if r == 1:
         raise ValueError("redundancy is 1; without redundancy the level grows with the dimension")
-    if math.isinf(r):
+    if r > 1e15:  # the limit, to the last digits
         return math.sqrt(math.pi / 2)
     low, high = 0.0, 40.0
     for _ in range(200):
@@ -226,7 +226,9 @@ def quantized_risk(risk: float, energy: float, relative_error: float) -> float:
     energy is E |theta'|^2 and relative_error that of the code, such as ``stochastic_error``, whose randomness is independent
     of the data: the cross term vanishes. Derived here; the upper bound to the risks above.
     """
-    return real(risk, "risk", 0, MOST) + real(energy, "energy", 0, MOST) * real(relative_error, "relative_error", 0, math.inf)
+    risk, energy = real(risk, "risk", 0, MOST), real(energy, "energy", 0, MOST)
+    error = real(relative_error, "relative_error", 0, math.inf)
+    return risk + energy * error if energy else risk
 
 
 def _noise(noise: float, samples: float) -> float:
@@ -235,8 +237,8 @@ def _noise(noise: float, samples: float) -> float:
 
 def _design(singular_values: ArrayLike, prior: float, noise: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     s = np.asarray(singular_values, np.float64)
-    if s.ndim != 1 or not s.size or not np.isfinite(s).all() or (s < 0).any():
-        raise ValueError("singular_values must be one row of finite numbers, none below 0")
+    if s.ndim != 1 or not s.size or not ((s >= 0) & (s <= MOST)).all():
+        raise ValueError(f"singular_values must be one row of numbers from 0 to {MOST:g}")
     t, v = positive(prior, "prior") ** 2, positive(noise, "noise") ** 2
     total = v + t * s * s
     return t * v / total, t * t * s * s / total

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from evenbits._arrays import real
 
-SMALL, MOST = 1e-300, 1e300
+SMALL, MOST = 1e-50, 1e50
+"""Between which sizes numbers may lie: products of six of them are finite."""
 
 
 def bits_of(bits: float) -> float:
