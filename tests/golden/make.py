@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import evenbits
+from evenbits import quantizers
+from evenbits.quantizers import ClassificationAwareQuantizer
 
 HERE = Path(__file__).parent
 CASES = {
@@ -60,8 +62,20 @@ def arrays(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
     return out
 
 
+def fitted(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
+    """The same for methods that ``quantize`` does not have."""
+    u = np.random.default_rng(5).random((37, 5))
+    if method == "sparq":
+        kinds = [(4, 5, False), (4, 2, True), (3, 6, True), (2, 7, True), (6, 3, False)]
+        made = [quantizers.Sparq(bits, places, pairs=pairs).encode(np.maximum(u - 0.4, 0)) for bits, places, pairs in kinds]
+    else:
+        kept = ClassificationAwareQuantizer([1, 1.585, 2], 0.5, blocks=[[0], [1, 2], [3, 4]], prototypes=9)
+        made = [kept.fit(u, w=[1, -1, 0.5, 2, -1], intercept=-0.7).encode(u.astype(np.float16))]
+    return {k: v for i, e in enumerate(made) for k, v in ((f"{i}", e), (f"{i}:decoded", evenbits.decode(e)))}
+
+
 if __name__ == "__main__":
-    for method in CASES:
+    for method in [*CASES, "classification_aware", "sparq"]:
         path = HERE / f"v1-{method}.safetensors"
         if not path.exists():
-            evenbits.save(path, arrays(method))
+            evenbits.save(path, arrays(method) if method in CASES else fitted(method))

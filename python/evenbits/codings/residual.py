@@ -12,7 +12,7 @@ Source of the allocation: Ferdowsi, Voloshynovskiy, Kostadinov, "Regularized res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -181,15 +181,20 @@ class ResidualLayers(Coding):
         return write if order is None else None
 
     def _sums(self, planes: Mapping[str, Array]) -> tuple[Writer, Array | None]:
-        """What adds codewords up, and the order of coordinates that they come in."""
-        books, order = self._books(planes)
-        widths = np.array([-(-b.shape[1] // WIDTH) * WIDTH for b in books], np.uint64)
-        table = np.concatenate([np.zeros(0, np.float32), *(padded(b) for b in books)])
+        """What adds codewords up, and the order of coordinates that they come in unless it is the natural one."""
+        if self.stored:
+            cuts = np.cumsum([1 << k for k in self.depths])[:-1]
+            made, order = Table.of(np.split(planes["codewords"], cuts) if self.depths else []), None
+        else:
+            variances, left = planes["variances"], planes["left"]
+            made = _recent(variances.tobytes(), left.tobytes(), tuple(self.depths), self.seed, self.stream)
+            order = order_of(variances)
+            order = None if np.array_equal(order, np.arange(self.d)) else order
         depths, codes = np.array(self.depths, np.uint64), self._codes(planes)
 
         def write(begin: int, end: int, y: Array) -> None:
             if y.size:
-                _core.sum_codewords(codes, begin, end, table, widths, depths, self.d, y, 1)
+                _core.sum_codewords(codes, begin, end, made.words, made.widths, depths, self.d, y, 1)
 
         return write, order
 
@@ -200,20 +205,25 @@ class ResidualLayers(Coding):
             codes.append(unpack(planes["rest"], self.rest, self.rows))
         return np.ascontiguousarray(np.concatenate(codes), np.uint8)
 
-    def _books(self, planes: Mapping[str, Array]) -> tuple[list[Array], Array | None]:
-        """The codewords of each layer, and the order of their coordinates unless it is the natural one."""
-        if self.stored:
-            return np.split(planes["codewords"], np.cumsum([1 << k for k in self.depths])[:-1]) if self.depths else [], None
-        variances = planes["variances"]
-        made = _recent(variances.tobytes(), planes["left"].tobytes(), tuple(self.depths), self.seed, self.stream)
-        order = order_of(variances)
-        return made, None if np.array_equal(order, np.arange(self.d)) else order
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Codewords of all layers one after the other, each with zeros up to a multiple of ``WIDTH``."""
+
+    words: NDArray[np.float32]
+    widths: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, books: Sequence[Array]) -> Table:
+        words = np.concatenate([np.zeros(0, np.float32), *map(padded, books)])
+        return cls(words, np.array([-(-book.shape[1] // WIDTH) * WIDTH for book in books], np.uint64))
 
 
 @lru_cache(maxsize=2)
-def _recent(variances: bytes, left: bytes, depths: tuple[int, ...], seed: int, stream: int) -> list[Array]:
+def _recent(variances: bytes, left: bytes, depths: tuple[int, ...], seed: int, stream: int) -> Table:
     books = Books(np.frombuffer(variances, np.float32), seed, stream)
-    return [books.book(i, k, float(v)) for i, (k, v) in enumerate(zip(depths, np.frombuffer(left, np.float32), strict=True))]
+    levels = np.frombuffer(left, np.float32)
+    return Table.of([books.book(i, k, float(v)) for i, (k, v) in enumerate(zip(depths, levels, strict=True))])
 
 
 def padded(book: Array) -> Array:

@@ -31,7 +31,7 @@ class ClassificationAwareQuantizer:
     gamma: from 0 (squared error alone) to 1 (decisions alone, which does not generalise); .5 by default.
     blocks: None (an encoder a coordinate), a number of blocks of consecutive coordinates, or lists of coordinates.
     prototypes: of each encoder (default 128; at most 256 for blocks): few of them regularise as well.
-    restarts: from random indices, the first from consecutive ones; the least loss counts. iterations: rounds of each.
+    restarts: from prototypes cut into indices at random, the first evenly; the least loss counts. iterations: rounds of each.
     target: "decision" (default; the side that the classifier says of x) or "labels" (the class in y).
 
     After fit: codewords_ (tuples, d), sides_ (1 or -1 a tuple), classes_, coef_, intercept_, trace_ (the loss after each round),

@@ -97,14 +97,20 @@ class Alternation:
         self.energy = float(group_sums(np.square(x).reshape(-1, 1), np.zeros(x.size, np.uint32), 1)[0, 0])
 
     def start(self, seed: int, stream: int) -> None:
-        """Indices of consecutive prototypes alike for stream 0, random ones for the others; codewords for them."""
-        counts = [len(c.prototypes) for c in self.cells]
-        if stream == 0:
-            self.maps = [(np.arange(p) * r // p).astype(np.uint32) for p, r in zip(counts, self.levels, strict=True)]
-        else:
-            drawn = random_bits(seed, stream, sum(counts), bits=32)
-            parts = np.split(drawn, np.cumsum(counts)[:-1])
-            self.maps = [(part % r).astype(np.uint32) for part, r in zip(parts, self.levels, strict=True)]
+        """One index for consecutive prototypes, as many for each for stream 0, cut at random for others; codewords for them.
+
+        (Where prototypes begin with any index, tuples without points, of which there may be many, decide at random.)
+        """
+        self.maps, first = [], 0
+        for cells, r in zip(self.cells, self.levels, strict=True):
+            p = len(cells.prototypes)
+            if stream == 0:
+                self.maps.append((np.arange(p) * r // p).astype(np.uint32))
+            else:
+                words = random_bits(seed, stream, p, bits=32, first=first)
+                cuts = np.sort(np.argsort(words[1:], kind="stable")[: r - 1]) + 1
+                self.maps.append(np.searchsorted(cuts, np.arange(p), side="right").astype(np.uint32))
+            first += p
         self.codewords: Floats | None = None
         self.trace = [self._decode()]
 

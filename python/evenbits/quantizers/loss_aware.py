@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -82,8 +83,8 @@ class Clipped:
     signed: bool = True
 
     def clip(self, p: float) -> float:
-        """The clip of the least mean |x - Q(x)|^p."""
-        return clipping_level(self.values, self.levels, p=p, signed=self.signed) or 1.0
+        """The clip of the least mean |x - Q(x)|^p; for infinity the widest."""
+        return self.widest if p == math.inf else clipping_level(self.values, self.levels, p=p, signed=self.signed) or 1.0
 
     @property
     def widest(self) -> float:
@@ -122,14 +123,14 @@ def search_clips(
     For each power all clips are those of the least error in it; a parabola through (power, loss) names another power to try, if
     it opens upwards and its vertex lies among them. Powell's method starts from the best of all these: the result is never worse.
     loss: a function of one clip a tensor, all of them positive; what is not a finite number counts as very bad.
-    iterations: rounds of Powell's method; 0 for none. A round takes some 15 evaluations a tensor.
+    powers: infinity stands for no clipping at all. iterations: rounds of Powell's method; 0 for none. A round takes some 15 evaluations a tensor.
     Source: Nahshan et al., "Loss aware post-training quantization", Machine Learning 110 (2021), arXiv 1911.07190.
     """
     many = list(tensors)
     if not many:
         raise ValueError("tensors is empty; there is nothing to clip")
     rounds = integer(iterations, "iterations", 0, 1000)
-    tried = [real(p, "powers", 0.5, 16) for p in powers]
+    tried = [real(p, "powers", 0.5, math.inf) for p in powers]
     if not tried:
         raise ValueError("powers is empty; there must be one to start from")
     evaluations = 0
