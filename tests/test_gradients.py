@@ -148,6 +148,23 @@ def test_a_fallback_that_the_other_end_does_not_know_of_is_an_error(rng):
         Compressor(2, "kashin", refine=False, iterations=1).compress(rng.standard_normal(64), 0)
 
 
+def test_only_bytes_are_decompressed_of_any_kind(rng):
+    compressor = Compressor(2)
+    data = compressor.compress(rng.standard_normal(50), 7)
+    expected = compressor.decompress(data, 50, 7)
+    for same in (bytes(data), bytearray(data), memoryview(data), np.repeat(data, 2)[::2]):
+        np.testing.assert_array_equal(compressor.decompress(same, 50, 7), expected)
+    with pytest.raises(TypeError, match="data has dtype float64; pass the bytes"):
+        compressor.decompress(data + 0.5, 50, 7)
+
+
+def test_feedback_is_for_vectors_of_one_shape():
+    feedback = ErrorFeedback(Compressor(2))
+    feedback(np.ones(6), 0)
+    with pytest.raises(ValueError, match=r"x has shape \(1,\); what the codes have lost so far has \(6,\)"):
+        feedback(np.ones(1), 1)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -157,6 +174,10 @@ def test_a_fallback_that_the_other_end_does_not_know_of_is_an_error(rng):
         (lambda: Compressor(2)([1.0, np.nan], 0), "is nan"),
         (lambda: Compressor(2)([1.0], -1), "stream is -1"),
         (lambda: Compressor(2).decompress(np.zeros(3, np.uint8), 7, 0), "7 values take"),
+        (lambda: Compressor(2, "dead_zone"), "method is 'dead_zone', whose codes differ in size"),
+        (lambda: Compressor(2, "uniform", unbiased=True, range="optimal"), "fit is 'unbiased'; range='optimal' clips"),
+        (lambda: Compressor(0.5, unbiased=True, fit="range"), "fit is 'range'; with unbiased=True"),
+        (lambda: Compressor(2, unbiased=True, rounding="nearest", fit="least_squares"), "fit is 'least_squares'; with unb"),
         (lambda: next(dgd_def(lambda x: x, [1.0], step=-1, compressor=None)), "step is -1"),
     ],
 )

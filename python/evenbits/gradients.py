@@ -28,7 +28,8 @@ class Compressor:
     bits, method, options, seed: as of ``evenbits.quantize``, bits a value; below 1, a random part of the coordinates has a bit.
     unbiased: the mean of what is decoded, over streams, is what was encoded (stochastic rounding); without it codes are the
     nearest, of less error. row: vectors are cut into rows of at most so many values, each with a scale.
-    Both ends know all of that, so that codes and scales alone are sent. Raises ValueError for methods without unbiased codes.
+    Both ends know all of that, so that codes and scales alone are sent. Raises ValueError for methods and options without
+    unbiased codes, and for methods whose codes take more bytes or fewer as the vector has it.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Compressor:
         **options: Any,
     ) -> None:
         self._class = method_named(method)
+        if not self._class.fixed:
+            raise ValueError(f"method is {method!r}, whose codes differ in size; take one that has a code for each value")
         if unbiased:
             if not {"rounding", "fit"} <= (self._class.__init__.__kwdefaults__ or {}).keys():
                 raise ValueError(f"method is {method!r}, which has no unbiased codes; take 'near_democratic'")
@@ -50,7 +53,9 @@ class Compressor:
             options = {**options, "fallback": "error"}  # the other end would not know of it
         self._bits, self._options, self.unbiased = bits, {**options, "seed": seed_of(seed)}, unbiased
         self.row = integer(row, "row", 1, 2**32)
-        self._quantizer(0)
+        made = self._quantizer(0)
+        if unbiased and made.fit != "unbiased":
+            raise ValueError(f"fit is {made.fit!r}; with unbiased=True it must be 'unbiased'")
 
     def _quantizer(self, stream: int) -> Quantizer:
         return self._class(self._bits, stream=integer(stream, "stream", 0, KEPT - 1), **self._options)
@@ -80,9 +85,12 @@ class Compressor:
     def decompress(self, data: ArrayLike, size: int, stream: int, *, workers: int = 1) -> NDArray[np.float32]:
         """The vector of ``size`` float32 values that ``compress`` made these bytes of, with the same stream.
 
-        Raises ValueError if there are more bytes or fewer, EncodedError if a scale is not finite.
+        data: uint8, or bytes. Raises TypeError for other numbers, ValueError if there are more bytes
+        or fewer, EncodedError if a scale is not finite.
         """
-        received = np.ascontiguousarray(data, np.uint8)
+        received = np.ascontiguousarray(np.frombuffer(data, np.uint8) if isinstance(data, (bytes, bytearray)) else data)
+        if received.dtype != np.uint8 and received.size:
+            raise TypeError(f"data has dtype {received.dtype}; pass the bytes that compress gave")
         if received.ndim != 1 or received.size != self.nbytes(size):
             raise ValueError(f"data has shape {received.shape}; {size} values take {self.nbytes(size)} bytes")
         spec, planes, at = self._quantizer(stream).spec(self._shape(size)), {}, 0
@@ -110,7 +118,9 @@ class ErrorFeedback:
         self.error: Array | None = None
 
     def __call__(self, x: ArrayLike, stream: int) -> Array:
-        """What is received, in the shape of x."""
+        """What is received, in the shape of x, which must be the same every time. Raises ValueError if not."""
+        if self.error is not None and self.error.shape != np.shape(x):
+            raise ValueError(f"x has shape {np.shape(x)}; what the codes have lost so far has {self.error.shape}")
         wanted = np.asarray(x) if self.error is None else np.asarray(x) + self.error
         sent = self.compressor(wanted, stream)
         self.error = wanted - sent

@@ -23,7 +23,7 @@ class Uniform(Quantizer):
     rounding: "nearest" or "stochastic". Stochastic codes are unbiased inside the range, hence with "absmax" and "min_max".
     per: "row" (default), "tensor", or a number of consecutive values that share a scale.
     fit: "range" keeps the scale that the range gives; "least_squares" refits it to the codes; "unbiased" (stochastic
-    rounding alone) makes up for the values that rates below 1 bit leave out.
+    rounding without clipping) makes up for the values that rates below 1 bit leave out.
     """
 
     method = "uniform"
@@ -59,6 +59,8 @@ class Uniform(Quantizer):
             raise ValueError("grid is 'mid_rise', without levels at the ends of the range; stochastic rounding takes another")
         if self.rounding == "stochastic" and self.fit == "least_squares":
             raise ValueError("fit is 'least_squares'; stochastic rounding takes 'range' or 'unbiased'")
+        if self.searches and self.fit == "unbiased":
+            raise ValueError("fit is 'unbiased'; range='optimal' clips, which is not")
         if self.rounding == "nearest" and self.fit == "unbiased":
             raise ValueError("fit is 'unbiased'; without a rotation only stochastic rounding is unbiased")
 
