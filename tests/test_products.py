@@ -1,3 +1,6 @@
+import ctypes
+import mmap
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +25,18 @@ def packed(codes, bits, extra=0):
     if n * bits % 8 and n:
         rows[:, exact.shape[1] - 1] |= 0xFF << n * bits % 8 & 0xFF
     return rows
+
+
+def at_a_wall(array):
+    """A copy that ends where memory does: to read a byte behind it ends the process, where the system has such walls."""
+    size = -(-max(array.nbytes, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = np.frombuffer(mmap.mmap(-1, size + mmap.PAGESIZE), np.uint8)
+    protect = getattr(ctypes.CDLL(None), "mprotect", None) if hasattr(mmap, "PROT_READ") else None
+    if protect:
+        protect(ctypes.c_void_p(memory.ctypes.data + size), ctypes.c_size_t(mmap.PAGESIZE), 0)
+    copy = memory[size - array.nbytes : size].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def matrix(rng, rows, n, bits, group, zero, levels="random"):
@@ -407,8 +422,19 @@ class TestMemory:
     def test_reads_nothing_but_the_codes(self, isa, bits, rng):
         for n in (1, 8, 60, 128, 200, 513):
             codes, table, scale, _ = matrix(rng, 3, n, bits, n, False)
-            data = packed(codes, bits)
             x, y = rng.standard_normal((4, n)).astype(np.float32), np.empty((4, 3), np.float32)
-            exact = np.frombuffer(bytes(data.tobytes()), np.uint8).reshape(data.shape)
-            _core.product(exact, 3, n, bits, table, scale, None, n, x, y, 0, 1)
+            y = at_a_wall(y)
+            fixed = at_a_wall(packed(codes, bits)), 3, n, bits, at_a_wall(table), at_a_wall(scale), None, n, at_a_wall(x), y
+            _core.product(*fixed, 0, 1)
             np.testing.assert_array_equal(y, reference.product(x, table[codes], scale, n))
+
+    @pytest.mark.parametrize("columns", [1, 2, 5])
+    @pytest.mark.parametrize("bits", range(1, 9))
+    def test_reads_nothing_but_the_codes_with_bytes(self, isa, bits, columns, rng):
+        units = rng.integers(0, 256, 256).astype(np.uint8)
+        for n in (1, 8, 60, 130, 200, 513, 1030):
+            codes, _, scale, _ = matrix(rng, 3, n, bits, n, False)
+            x, y = rng.standard_normal((columns, n)).astype(np.float32), at_a_wall(np.empty((columns, 3), np.float32))
+            fixed = at_a_wall(packed(codes, bits)), 3, n, bits, units, 7.0, 0.5, at_a_wall(scale), None, n, at_a_wall(x), y
+            _core.product_bytes(*fixed, 0, 1)
+            np.testing.assert_array_equal(y, reference.product_bytes(x, units[codes], 7.0, 0.5, scale, n))
