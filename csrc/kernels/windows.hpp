@@ -19,18 +19,14 @@ struct ByteTable {
 struct ByteTable {
   const std::uint8_t* table;
   explicit ByteTable(const std::uint8_t* t) : table(t) {}
+  // 16 entries at a time: other bytes have their highest bit set and give 0.
   EVENBITS_INLINE Vec<std::uint8_t> look_up(const ByteTable& t, Vec<std::uint8_t> v) {
-    if constexpr (kShufflesBytes) {  // 16 entries at a time: other bytes have their highest bit set and give 0
-      Vec<std::uint8_t> found{};
-      for (std::size_t i = 0; i < 256; i += 16) {
-        const auto place = v - std::uint8_t(i);
-        found |= shuffle_bytes(load_pieces(t.table + i, 0), place | ((Vec<std::uint8_t>)(place > 15) & std::uint8_t(0x80)));
-      }
-      return found;
-    } else {
-      for (std::size_t i = 0; i < kBytes; ++i) v[i] = t.table[v[i]];
-      return v;
+    Vec<std::uint8_t> found{};
+    for (std::size_t i = 0; i < 256; i += 16) {
+      const auto place = v - std::uint8_t(i);
+      found |= shuffle_bytes(load_pieces(t.table + i, 0), place | ((Vec<std::uint8_t>)(place > 15) & std::uint8_t(0x80)));
     }
+    return found;
   }
 };
 #endif
@@ -43,6 +39,10 @@ EVENBITS_INLINE void for_byte_registers(const std::uint8_t* x, std::size_t n, st
 }
 
 void windows_u8(const std::uint8_t* x, std::size_t n, const std::uint8_t* narrow, const std::uint8_t* wide, std::uint8_t* y) {
+  if constexpr (kBytes < 64) {  // a byte at a time takes less time than 16 shuffles of a register
+    for (std::size_t i = 0; i < n; ++i) y[i] = (wide && x[i ^ 1] == 0 ? wide : narrow)[x[i]];
+    return;
+  }
   const ByteTable few(narrow);
   if (!wide) {
     for_byte_registers(x, n, y, [&](Vec<std::uint8_t> v) __attribute__((always_inline)) { return ByteTable::look_up(few, v); });

@@ -123,7 +123,8 @@ def search_clips(
     For each power all clips are those of the least error in it; a parabola through (power, loss) names another power to try, if
     it opens upwards and its vertex lies among them. Powell's method starts from the best of all these: the result is never worse.
     loss: a function of one clip a tensor, all of them positive; what is not a finite number counts as very bad.
-    powers: infinity stands for no clipping at all. iterations: rounds of Powell's method; 0 for none. A round takes some 15 evaluations a tensor.
+    powers: infinity stands for no clipping at all. iterations: rounds of Powell's method, some 15 evaluations a tensor each; 0
+    for none.
     Source: Nahshan et al., "Loss aware post-training quantization", Machine Learning 110 (2021), arXiv 1911.07190.
     """
     many = list(tensors)
