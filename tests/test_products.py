@@ -293,6 +293,14 @@ def test_shapes_are_those_of_a_matrix_product(rng):
     np.testing.assert_array_equal(linear(np.ones((2, 0)), quantize(np.ones((3, 0)), 4)), np.zeros((2, 3)))
 
 
+@pytest.mark.parametrize("method", ["near_democratic", "kashin"])
+def test_rotations_of_any_length_that_decodes_are_multiplied(method, rng):
+    made = quantize(rng.standard_normal((3, 32)), 2, method)
+    weights = Encoded(made.planes, {**made.spec, "shape": [3, 24]})
+    x = rng.standard_normal((2, 24)).astype(np.float32)
+    np.testing.assert_allclose(linear(x, weights), x @ decode(weights).T, atol=1e-4)
+
+
 def test_dtypes(rng):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     e, x = quantize(rng.standard_normal((6, 40)), 4), rng.integers(-9, 9, (3, 40)).astype(np.float32)

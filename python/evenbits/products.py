@@ -134,6 +134,7 @@ class Linear:
         if e is not None and e.framed:
             x = self.meaning.frame.analyse(x, workers)
         elif e is not None:
+            x = np.pad(x, [(0, 0), (0, spec.length - self.d)]) if spec.length > self.d else x
             x = randomized_hadamard(x, seed=spec.seed, stream=spec.stream, rounds=e.rounds, workers=workers)
         return x if self.meaning.kept is None or self.meaning.paired else np.ascontiguousarray(x[:, self.meaning.kept])
 
