@@ -132,6 +132,12 @@ def test_wrong_arguments_and_planes_are_named(rng):
         evenbits.decode(evenbits.Encoded(encoded.planes | {"variances": -encoded.planes["variances"]}, encoded.spec))
     with pytest.raises(evenbits.EncodedError, match=r"spec\.layers"):
         evenbits.decode(evenbits.Encoded(encoded.planes, encoded.spec | {"layers": [9, 1, 0]}))
+    wide = Residual(1).encode(rng.standard_normal((2, 64)))
+    many = {"codes": np.zeros((2**17, 4), np.uint8), "left": np.zeros(2**17, np.float32)}
+    with pytest.raises(evenbits.EncodedError, match="too many for rows of 64"):
+        evenbits.decode(evenbits.Encoded(wide.planes | many, wide.spec | {"layers": [8, 2**17, 0]}))
+    with pytest.raises(ValueError, match="numbers of codewords"):
+        Residual(8).spec((1, 2**14))
     with pytest.raises(TypeError, match="has no layers"):
         first_of(evenbits.quantize(x, 2), 1)
     with pytest.raises(TypeError, match="decode it first"):

@@ -31,6 +31,8 @@ from evenbits.spec import KEPT, EncodedError, Reader
 
 Floats = NDArray[np.float64]
 MOST_LAYERS = 1 << 20
+MOST_NUMBERS = 1 << 30
+"""Of all codewords together: they are made before the first row is decoded."""
 WIDTH = 64
 """Codewords are padded to a multiple of this."""
 NEARLY = 1.25
@@ -155,7 +157,14 @@ class ResidualLayers(Coding):
         seed, stream = fields.integer("seed", 0, 2**64 - 1, 0), fields.integer("stream", 0, KEPT - 1, 0)
         return cls(*head, layers[0], layers[1], layers[2], stored, pca, exponent, seed, stream)
 
+    @property
+    def numbers(self) -> int:
+        """Of all codewords together, at most."""
+        return sum(1 << k for k in self.depths) * self.d
+
     def check(self, planes: Mapping[str, Array]) -> None:
+        if self.numbers > MOST_NUMBERS:
+            raise EncodedError(f"spec.layers is {[self.width, self.layers, self.rest]}, too many for rows of {self.d}")
         for name in ("variances", "left"):
             if name in planes and (planes[name] < 0).any():
                 raise EncodedError(f"plane {name!r} holds a number below 0")

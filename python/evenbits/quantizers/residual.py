@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from evenbits import _core
 from evenbits._arrays import Array, as_array, as_floats, integer, peak_exponent, require_finite, workers_of
 from evenbits.codewords import Codewords, group_sums, products
-from evenbits.codings.residual import Books, Floats, ResidualLayers, common_level, first_layers, water_level
+from evenbits.codings.residual import MOST_NUMBERS, Books, Floats, ResidualLayers, common_level, first_layers, water_level
 from evenbits.encoded import Encoded, as_matrix
 from evenbits.packing import pack
 from evenbits.quantizers.base import NoSuchRateError, Quantizer, choice, stored_dtype
@@ -70,8 +70,11 @@ class Residual(Quantizer):
         layers, rest = divmod(total, self.width)
         places = tuple(int(n) for n in shape)
         stored, pca = self.books != "random", self.transform == "pca"
-        return ResidualLayers(self.method, self.bits, places, dtype, self.width, layers, rest, stored, pca, self._exponent,
-                        self.seed, self.stream)  # fmt: skip
+        coding = ResidualLayers(self.method, self.bits, places, dtype, self.width, layers, rest, stored, pca, self._exponent,
+                                self.seed, self.stream)  # fmt: skip
+        if coding.numbers > MOST_NUMBERS:
+            raise NoSuchRateError(f"bits is {float(self.bits):g}; rows of {d} would take {coding.numbers} numbers of codewords")
+        return coding
 
     def train(self, x: ArrayLike, *, workers: int = 1) -> Residual:
         """Learn variances, transform and stored codebooks from rows x, for all that is encoded from then on."""
