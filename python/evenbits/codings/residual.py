@@ -94,8 +94,9 @@ class Books:
         active = np.flatnonzero(t)
         width = int(active[-1]) + 1 if active.size else 0
         words = random_bits(self.seed, self.stream + KEPT, (1 << bits) * width, bits=32, first=layer * APART)
-        sums = words.view(np.uint8).reshape(1 << bits, width, 4).sum(axis=2, dtype=np.int32) - 510
-        book: NDArray[np.float32] = sums.astype(np.float32) * np.sqrt(t[:width] / SUM_OF_BYTES).astype(np.float32)
+        pairs = (words & 0xFF00FF) + (words >> 8 & 0xFF00FF)
+        sums = ((pairs & 0xFFFF) + (pairs >> 16)).astype(np.float32).reshape(1 << bits, width) - np.float32(510)
+        book: NDArray[np.float32] = sums * np.sqrt(t[:width] / SUM_OF_BYTES).astype(np.float32)
         return book
 
 
