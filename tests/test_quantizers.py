@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import evenbits
 import evenbits.embedding
 from evenbits import _chunks, _core, decode, quantize
+from evenbits.encoded import canonical_json
 from evenbits.quantizers import methods
 
 METHODS = sorted(name for name, kind in methods().items() if kind.fixed)
@@ -209,6 +210,18 @@ def test_fractional_rates_have_the_error_of_two_adjacent_level_counts(bits, expe
 def test_democratic_has_the_measured_error(redundancy, bits, expected, rng):
     x = rng.standard_normal((20, 4096)) ** 3
     assert nmse(x, quantize(x, bits, "democratic", redundancy=redundancy)) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize(("redundancy", "n"), [(1.25, 320), (1.05, 272), (1, 256)])
+def test_democratic_takes_plain_codes_of_a_width_and_counts_them(redundancy, n, rng):
+    x = rng.standard_normal((50, 256)).astype(np.float32)
+    encoded = quantize(x, method="democratic", code_bits=4, redundancy=redundancy)
+    assert encoded.spec["codes"] == [16, 0, 1, 4] and encoded.spec["bits"] == "4"
+    assert encoded.planes["codes"].shape == (50, n // 2)
+    assert encoded.bits_per_value == pytest.approx(4 * n / 256 + (32 + len(canonical_json(encoded.spec)) * 8 / 50) / 256)
+    same = quantize(x, Fraction(4 * n, 256), "democratic", redundancy=redundancy)
+    np.testing.assert_array_equal(same.planes["codes"], encoded.planes["codes"])
+    np.testing.assert_array_equal(decode(same), decode(encoded))
 
 
 @pytest.mark.parametrize(
@@ -473,6 +486,8 @@ def test_nan_and_infinity_are_refused_with_their_index(method):
         ({"method": "uniform", "per": 2, "bits": 0.5}, "per is 2; rates below 1 bit"),
         ({"method": "uniform", "grid": "mid_tread", "bits": 1}, "no grid 'mid_tread' of 2 levels"),
         ({"method": "uniform", "range": "min_max", "grid": "mid_rise"}, "grid is 'mid_rise'; range='min_max'"),
+        ({"method": "democratic", "code_bits": 4, "bits": 4}, "code_bits is 4; it stands instead of bits"),
+        ({"method": "democratic", "code_bits": 17, "bits": None}, "code_bits is 17"),
         ({"method": "uniform", "fit": "unbiased"}, "fit is 'unbiased'"),
         ({"method": "uniform", "rounding": "stochastic", "grid": "mid_rise"}, "grid is 'mid_rise', without levels at"),
         ({"method": "democratic", "rounding": "stochastic", "grid": "mid_rise"}, "grid is 'mid_rise', without levels at"),

@@ -110,7 +110,9 @@ def inverse_randomized_hadamard(
 ) -> Array:
     """Inverse of ``randomized_hadamard``: x = R^T y, the first ``length`` coordinates of it.
 
-    y: (..., n) -> (..., length); ``length`` is n if not given. Exact up to the rounding of the floats: R R^T = I.
+    y: (..., n) -> (..., length); ``length`` is n if not given. Exact up to the rounding of the floats: R R^T = I. As in
+    ``hadamard_transform``, sums of n numbers come first and their scale last: where |y|_1 exceeds the largest float32
+    (float64 for that dtype), they may be infinite; scale y down by a power of 2 first, which is exact.
     ``out`` is for the case length = n. Raises ValueError and TypeError as ``hadamard_transform`` does.
     """
     a, dtype = _rotation_input(y, "y")

@@ -93,10 +93,11 @@ def quantize(
 ) -> Encoded:
     """A few-bit form of x: rows are its leading axes, coordinates its last.
 
-    Exactly one of ``bits`` and ``budget`` is given (4 bits if neither is). ``bits=b``, 0 < b <= 16: the width of a code; an
-    integer gives plain b-bit codes, another b > 1 two adjacent level counts in mixed radix, b < 1 one bit for a random
-    subset; scales come on top and ``bits_per_value`` reports the sum. ``budget=B`` is a ceiling for any B > 0: codes,
-    scales, tables and the spec together take at most B bits a value, or a ValueError says why that can't be.
+    Exactly one of ``bits`` and ``budget`` is given (4 bits if neither is, nor an option that stands for them). ``bits=b``,
+    0 < b <= 16: the width of a code; an integer gives plain b-bit codes, another b > 1 two adjacent level counts in mixed
+    radix, b < 1 one bit for a random subset; scales come on top and ``bits_per_value`` reports the sum. ``budget=B`` is a
+    ceiling for any B > 0: codes, scales, tables and the spec together take at most B bits a value, or a ValueError says why
+    that can't be.
     ``options`` are those of the method's class; methods that take ``calibration`` data take them here too. The same input,
     options and seed give the same bytes everywhere.
     Raises ValueError and TypeError that name the argument.
@@ -108,7 +109,8 @@ def quantize(
     if data and not issubclass(cls, PathFollowing):
         raise TypeError(f"method is {method!r}, which takes no {next(iter(data))}; {', '.join(calibrated_methods())} do")
     if budget is None:
-        rate: Any = 4 if bits is None and options.get("alphabet") != "infinite" else bits
+        told = options.get("alphabet") == "infinite" or options.get("code_bits") is not None
+        rate: Any = bits if bits is not None or told else 4
         return cls(rate, seed=seed, **options).encode(x, workers=workers, **data)
     a = as_array(x)
     return within_budget(cls, a.shape, stored_dtype(a.dtype), budget, seed=seed, **options).encode(a, workers=workers, **data)

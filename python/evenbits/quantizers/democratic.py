@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
-from evenbits._arrays import Array
+from evenbits._arrays import Array, integer
 from evenbits.embedding import FRAMES, Frame, delta_of, democratic, eta_of, iterations_of, kashin, kashin_schedule, solver_options
 from evenbits.encoded import Meaning
-from evenbits.quantizers.base import FITS, ROUNDINGS, Quantizer, choice
+from evenbits.quantizers.base import FITS, MOST_BITS, ROUNDINGS, Quantizer, choice
 from evenbits.spec import Embedding
 
 
@@ -13,6 +14,8 @@ class Democratic(Quantizer):
     """Coefficients in a redundant frame, all alike in size, on uniform levels up to the largest.
 
     ``bits`` counts index bits a value of the input: each of the n = redundancy * d coefficients of a row gets d/n of it.
+    code_bits: instead of bits and budgets, the whole number of bits of a coefficient: plain codes, which decode fastest, and
+    n / d as many bits a value (``Encoded.bits_per_value`` has the total).
     redundancy: n / d (default 1.25), rounded up to the next length of a Hadamard matrix.
     frame: "hadamard" (default), or "dct" (a random frame of cosines, by scipy): n is redundancy * d exactly, but the bytes may
     differ between machines, and the spec says so.
@@ -29,8 +32,9 @@ class Democratic(Quantizer):
 
     def __init__(
         self,
-        bits: float | Fraction,
+        bits: float | Fraction | None = None,
         *,
+        code_bits: int | None = None,
         redundancy: float = 1.25,
         frame: str = "hadamard",
         solver: str = "kashin",
@@ -45,7 +49,11 @@ class Democratic(Quantizer):
         stream: int = 0,
         scale_dtype: str = "float32",
     ) -> None:
-        super().__init__(bits, seed=seed, stream=stream, scale_dtype=scale_dtype)
+        if code_bits is not None and bits is not None:
+            raise ValueError(f"code_bits is {code_bits}; it stands instead of bits and budgets, take one of them")
+        self.code_bits = None if code_bits is None else integer(code_bits, "code_bits", 1, MOST_BITS)
+        rate: Any = bits if code_bits is None else self.code_bits
+        super().__init__(rate, seed=seed, stream=stream, scale_dtype=scale_dtype)
         stochastic = choice(rounding, "rounding", ROUNDINGS) == "stochastic"
         self.rounding = rounding
         solver_options(solver, eta, delta)
@@ -69,7 +77,7 @@ class Democratic(Quantizer):
             raise ValueError("fit is 'least_squares'; stochastic rounding takes 'range' or 'unbiased'")
 
     def rate(self, d: int, length: int) -> Fraction:
-        return self.bits * d / length
+        return self.bits * d / length if self.code_bits is None else self.bits
 
     def bits_for(self, kept: int, d: int, length: int) -> Fraction:
         return Fraction(kept, d)
