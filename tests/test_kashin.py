@@ -221,6 +221,12 @@ def test_wrong_options_are_named(options, message):
         quantize(np.ones((2, 8)), **{"bits": 4, "method": "kashin", **options})
 
 
+@pytest.mark.parametrize("name", ["refine", "rotate"])
+def test_words_are_neither_true_nor_false(name):
+    with pytest.raises(TypeError, match=f"{name} is 'no'; it must be True or False"):
+        evenbits.quantize(np.ones(8), 2, "kashin", **{name: "no"})
+
+
 def test_specs_that_no_decoder_understands_are_refused():
     spec = dict(quantize(np.ones((2, 50), np.float32), 4, "kashin").spec)
     del spec["embedding"]

@@ -68,6 +68,13 @@ def choice(value: Any, name: str, known: tuple[str, ...]) -> str:
     return value
 
 
+def flag(value: Any, name: str) -> bool:
+    """``value`` if it is true or false: no word, which would be true whatever it says."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; it must be True or False")
+    return bool(value)
+
+
 def stored_dtype(dtype: Any) -> str:
     """The dtype that arrays of this one are decoded to: integers become float32."""
     if dtype is FLOAT32:

@@ -13,7 +13,7 @@ from evenbits.codebooks import optimal_step
 from evenbits.encoded import Encoded, Meaning
 from evenbits.matrices import base_order, hadamard_length, unknown_length
 from evenbits.orthogonal import KINDS, PORTABLE, no_transform
-from evenbits.quantizers.base import MOST_BITS, Quantizer, choice, stored_dtype
+from evenbits.quantizers.base import MOST_BITS, Quantizer, choice, flag, stored_dtype
 from evenbits.quantizers.budget import within_bytes
 from evenbits.quantizers.near_democratic import NearDemocratic
 from evenbits.quantizers.pairs import NotConvergedError, PairWalk
@@ -37,7 +37,8 @@ class Kashin(Quantizer):
     codebook: one for the "tensor" (default), or one for each "row", of float16 numbers: 2^bits pairs, or with separate clusters
     the levels of both factors, 8 for 2 + 2 bits. For the greedy schedule, and for rows that differ without a rotation.
     second: levels of v with separate clusters. Default: 2 with refine; without it, those of least error for Gaussian rows, 1 at
-    2 bits, 2 at 3, 4 at 4 to 6, 16 at 8; with "greedy" the square root of the level count. More bits are never worse.
+    2 bits, 2 at 3, 4 at 4 to 6, 16 at 8; with "greedy" the square root of the level count. More bits are never worse. Where
+    codes have too few values for two levels of u beside these, all belong to u.
     schedule, without refine: "alternating" (default: u, u, v, v) or "greedy" (whichever step is longer: rows then begin with
     either factor, which one codebook for all of them serves badly; with one row there is no difference).
     rotate: a random rotation comes first (default), so that every law has the error of a Gaussian; without it rows must have a
@@ -81,10 +82,10 @@ class Kashin(Quantizer):
         self.portable = transform in PORTABLE
         self.codebook = choice(codebook, "codebook", ("tensor", "row"))
         self.clusters = choice(clusters, "clusters", ("separate", "joint"))
-        self.refine = clusters == "separate" if refine is None else bool(refine)
+        self.refine = clusters == "separate" if refine is None else flag(refine, "refine")
         self.schedule = choice(schedule, "schedule", ("alternating", "greedy"))
         self.second = None if second is None else integer(second, "second", 1, 256)
-        self.rotate = bool(rotate)
+        self.rotate = flag(rotate, "rotate")
         self.iterations = integer((64 if self.refine else 1000) if iterations is None else iterations, "iterations", 1, 100_000)
         self.tolerance = real(tolerance, "tolerance", 1e-6, 1)
         self.fallback = choice(fallback, "fallback", ("near_democratic", "error"))
