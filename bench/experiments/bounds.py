@@ -145,11 +145,9 @@ def plot(results: dict[str, dict[str, list[Cell]]], path: str) -> None:
                 axis.loglog(*zip(*points, strict=True), "os^v"[j], color=f"C{i}", label=label, markersize=5, alpha=0.7)
         ends = np.array(axis.get_xlim())
         axis.loglog(ends, ends, "k--", label="measured = bound")
-        axis.set(
-            title=f"{kind} (circle to triangle: {', '.join(results)})", xlabel="bound by the vector's level", ylabel="measured"
-        )
+        axis.set(title=kind, xlabel="bound by the vector's level", ylabel="measured")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, title="circle, square, triangles: " + ", ".join(results), title_fontsize=8)
+        axis.legend(fontsize=7, loc="lower right", title="circle, square, triangles: " + ", ".join(results), title_fontsize=7)
     figure.savefig(path, dpi=110)
 
 
