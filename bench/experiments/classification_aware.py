@@ -153,8 +153,8 @@ def plot(found: dict[str, dict[str, list[tuple[int, float, float]]]], path: str)
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(found), figsize=(4.5 * len(found), 4), layout="constrained", squeeze=False)
-    for axis, (name, curves) in zip(axes[0], found.items(), strict=True):
+    figure, axes = plt.subplots(2, (len(found) + 1) // 2, figsize=(2.5 * len(found), 7), layout="constrained", squeeze=False)
+    for axis, (name, curves) in zip(axes.flat, found.items(), strict=False):
         for method, points in curves.items():
             axis.plot([p[0] for p in points], [p[1] for p in points], "o-", label=NAMES[method], markersize=4)
         axis.set(title=name, xlabel="bits a row", ylabel="accuracy, held out")
