@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from evenbits import _core
 from evenbits._arrays import FLOAT32, Array, as_array, as_floats, is_half, output, require_finite, workers_of
 from evenbits._chunks import for_row_chunks
-from evenbits.encoded import Encoded, Meaning, split_range, stored_scales, validate
+from evenbits.encoded import Encoded, split_range, stored_scales, validate
+from evenbits.meaning import Meaning
 from evenbits.transforms import randomized_hadamard
 
 __all__ = ["Linear", "linear"]

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenbits._arrays import Array
-from evenbits.encoded import Encoded, Meaning, stored_scales
+from evenbits.encoded import Encoded, stored_scales
 from evenbits.export.network import Layer, Network
+from evenbits.meaning import Meaning
 from evenbits.random import random_signs
 from evenbits.spec import UNIFORM, Spec
 from evenbits.transforms import hadamard_transform

@@ -11,10 +11,10 @@ import numpy as np
 
 from evenbits._arrays import Array
 from evenbits.embedding import SUPPORT
-from evenbits.encoded import Meaning
 from evenbits.export.integer import IntegerLayer, Rounding
 from evenbits.export.network import Layer
 from evenbits.matrices import base_matrix, base_order
+from evenbits.meaning import Meaning
 from evenbits.products import Linear
 from evenbits.random import random_bits
 from evenbits.spec import KEPT, Spec

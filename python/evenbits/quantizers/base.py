@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits._arrays import FLOAT32, Array, as_array, as_floats, integer, seed_of, workers_of
-from evenbits.encoded import Encoded, Meaning
+from evenbits.encoded import Encoded
+from evenbits.meaning import Meaning
 from evenbits.packing import Radix, radix_for
 from evenbits.quantizers.walk import Walk, absmax_step
 from evenbits.spec import KEPT, SCALE_DTYPES, UNIFORM, VALUE_DTYPES, Embedding, Spec, possible

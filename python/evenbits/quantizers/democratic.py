@@ -5,7 +5,7 @@ from typing import Any
 
 from evenbits._arrays import Array, integer
 from evenbits.embedding import FRAMES, Frame, delta_of, democratic, eta_of, iterations_of, kashin, kashin_schedule, solver_options
-from evenbits.encoded import Meaning
+from evenbits.meaning import Meaning
 from evenbits.quantizers.base import FITS, MOST_BITS, ROUNDINGS, Quantizer, choice
 from evenbits.spec import Embedding
 

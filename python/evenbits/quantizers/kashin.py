@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from evenbits._arrays import Array, as_array, integer, real
 from evenbits.axes import rotate
 from evenbits.codebooks import optimal_step
-from evenbits.encoded import Encoded, Meaning
+from evenbits.encoded import Encoded
 from evenbits.matrices import base_order, hadamard_length, unknown_length
+from evenbits.meaning import Meaning
 from evenbits.orthogonal import KINDS, PORTABLE, no_transform
 from evenbits.quantizers.base import MOST_BITS, Quantizer, choice, flag, stored_dtype
 from evenbits.quantizers.budget import within_bytes

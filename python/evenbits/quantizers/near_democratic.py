@@ -3,8 +3,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from evenbits._arrays import Array, integer
-from evenbits.encoded import Meaning
 from evenbits.matrices import hadamard_length
+from evenbits.meaning import Meaning
 from evenbits.packing import Radix
 from evenbits.quantizers.base import FITS, ROUNDINGS, Quantizer, choice
 from evenbits.spec import Embedding

@@ -10,7 +10,7 @@ import numpy as np
 from evenbits._arrays import Array, require_finite
 from evenbits._chunks import for_row_chunks
 from evenbits.codebooks import kmeans, nearest_level
-from evenbits.encoded import Meaning
+from evenbits.meaning import Meaning
 from evenbits.quantizers.walk import Walk, dot, reciprocal
 
 if TYPE_CHECKING:

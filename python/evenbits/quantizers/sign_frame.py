@@ -8,9 +8,9 @@ import numpy as np
 
 from evenbits._arrays import Array, integer
 from evenbits.codebooks import lloyd_max
-from evenbits.encoded import Meaning
 from evenbits.joint import sign_frame
 from evenbits.matrices import hadamard_length
+from evenbits.meaning import Meaning
 from evenbits.quantizers.base import Quantizer, choice
 from evenbits.spec import Embedding, Spec
 

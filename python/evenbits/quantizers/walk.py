@@ -11,7 +11,8 @@ from evenbits import _core, _fused
 from evenbits._arrays import LARGEST, Array, bfloat16_bits, peak_exponent, require_finite
 from evenbits._chunks import for_row_chunks
 from evenbits.codebooks import nearest_level
-from evenbits.encoded import Meaning, per_coordinate, stored_scales
+from evenbits.encoded import stored_scales
+from evenbits.meaning import Meaning, per_coordinate
 from evenbits.packing import pack, pack_radix
 from evenbits.rounding import round_nearest, round_stochastic
 from evenbits.spec import DITHER, LAWS, UNIFORM, Spec
