@@ -114,6 +114,17 @@ def test_the_bound_holds_where_only_rounding_is_left(rng):
     assert (np.abs(model.predict(x) - base.predict(x)) <= model.output_error_bound(x)).all()
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e160])
+def test_the_bound_holds_for_weights_and_features_of_any_size(size, rng):
+    x = rng.standard_normal((40, 5))
+    for features, target in ((x, x[:, 0] * size), (x * min(size, 1e100), x[:, 0])):
+        model = QuantizedLinearRegression(2, options={"scale_dtype": "float64"}).fit(features, target)
+        off = np.abs(model.predict(features) - LinearRegression().fit(features, target).predict(features))
+        bound = model.output_error_bound(features)
+        assert off.max() > 0
+        assert (off <= bound).all() and np.isfinite(bound).all()
+
+
 def test_the_bound_of_networks_is_that_of_the_theory(diabetes, network):
     x, y = diabetes
     model = QuantizedTwoLayerReLU(3, network=network, signs=False).fit(x, y)

@@ -170,6 +170,13 @@ def peak_exponent(peak: Array) -> Array | None:
     return np.where(odd, np.frexp(wide)[1], 0) if odd.any() else None
 
 
+def norms(rows: Array) -> Array:
+    """Euclidean norms of float64 rows of any size: their squares neither overflow nor vanish."""
+    exponent = np.frexp(np.abs(rows).max(axis=-1, initial=0))[1]
+    result: Array = np.ldexp(np.linalg.norm(np.ldexp(rows, -exponent[..., None]), axis=-1), exponent)
+    return result
+
+
 def seed_of(seed: Any, name: str = "seed") -> int:
     """A 64-bit key or stream number."""
     return integer(seed, name, 0, 2**64 - 1)

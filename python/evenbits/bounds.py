@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evenbits._arrays import Array, integer, real
+from evenbits._arrays import Array, integer, norms, real
 from evenbits.rate_distortion import MOST, SMALL, bits_of, positive, reverse_water_filling
 from evenbits.rate_distortion import exponential_zero_mass as exponential_zero_mass
 from evenbits.rate_distortion import laplacian_absolute_rate as laplacian_absolute_rate
@@ -253,7 +253,7 @@ def linear_output_error(x: ArrayLike, weights: ArrayLike, quantized: ArrayLike) 
     Returns (..., m). Exact arithmetic is meant: a computed output has rounding errors of its own.
     """
     a, w, q = (np.asarray(v, np.float64) for v in (x, weights, quantized))
-    bound: Array = np.linalg.norm(a, axis=-1)[..., None] * np.linalg.norm(w - q, axis=-1)
+    bound: Array = norms(a)[..., None] * norms(w - q)
     return bound
 
 
@@ -267,7 +267,7 @@ def relu_output_error(
     """
     a, w, q = (np.asarray(v, np.float64) for v in (x, weights, quantized_weights))
     u, v = np.asarray(output, np.float64), np.asarray(quantized_output, np.float64)
-    rows = np.abs(u) @ np.linalg.norm(w - q, axis=-1)
-    hidden = np.linalg.norm(np.maximum(a @ q.T, 0), axis=-1)
-    bound: Array = np.linalg.norm(a, axis=-1) * rows + np.linalg.norm(u - v) * hidden
+    rows = np.abs(u) @ norms(w - q)
+    hidden = norms(np.maximum(a @ q.T, 0))
+    bound: Array = norms(a) * rows + norms(u - v) * hidden
     return bound

@@ -30,12 +30,6 @@ class QuantizedEstimator(BaseEstimator):
         return encoded, decoded
 
 
-def norms(rows: Array) -> Floats:
-    """Euclidean norms of rows."""
-    result: Floats = np.linalg.norm(rows, axis=-1)
-    return result
-
-
 def rounding(operations: int) -> float:
     """The relative error that so many roundings of float64 can add up to, and as much again for those of the bound itself."""
     return float(2 * operations * np.finfo(np.float64).eps)

@@ -12,8 +12,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from evenbits._arrays import Array
-from evenbits.estimators.base import Floats, QuantizedEstimator, norms, rounding
+from evenbits._arrays import Array, norms
+from evenbits.estimators.base import Floats, QuantizedEstimator, rounding
 
 
 class QuantizedLinear(QuantizedEstimator):

@@ -11,9 +11,9 @@ from sklearn.base import RegressorMixin, clone
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from evenbits._arrays import Array
+from evenbits._arrays import Array, norms
 from evenbits.encoded import Encoded
-from evenbits.estimators.base import Floats, QuantizedEstimator, norms, rounding
+from evenbits.estimators.base import Floats, QuantizedEstimator, rounding
 from evenbits.packing import pack
 
 
