@@ -89,6 +89,7 @@ def plot(results: dict[str, dict[str, list[float]]], path: str) -> None:
         "democratic 2",
         "sign_frame",
         "kashin",
+        "kashin, alternating (2026)",
         "kashin, greedy and joint (2024)",
     ]
     for axis, law in zip(axes, LAWS, strict=True):
