@@ -221,6 +221,18 @@ def test_numbers_beyond_float32_are_told_from_infinity():
         evenbits.democratic_embedding([[1.0, 2.0], [1e300, np.inf]], redundancy=2, seed=0)
 
 
+@pytest.mark.parametrize("solver", ["kashin", "exact"])
+def test_coefficients_beyond_float32_are_an_error(solver):
+    with pytest.raises(ValueError, match="x is too large: its coefficients are beyond float32"):
+        evenbits.democratic_embedding(np.full(100, 3.3e38), redundancy=1.05, seed=0, solver=solver)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_levels_are_those_of_vectors_of_any_size(size):
+    assert level([size, -2 * size], [3 * size, 4 * size]) == pytest.approx(0.4 * 2**0.5)
+    assert level(np.zeros((2, 3)), np.zeros((2, 3))).tolist() == [0, 0]
+
+
 def test_the_core_refuses_foreign_memory():
     frame = Frame(4, 8, 0)
     x, a = np.zeros((2, 4), np.float32), np.zeros((2, 8), np.float32)

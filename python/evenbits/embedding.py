@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits import _core, cosine_frames
-from evenbits._arrays import LARGEST, Array, as_floats, integer, peak_exponent, real, require_finite, seed_of, workers_of
+from evenbits._arrays import LARGEST, Array, as_floats, integer, norms, peak_exponent, real, require_finite, seed_of, workers_of
 from evenbits.cosine_frames import cosine_transform
 from evenbits.matrices import base_matrix, base_order, hadamard_length
 from evenbits.random import SHORT, random_signs, random_subset
@@ -147,8 +147,9 @@ def democratic_embedding(
     100 (the default), by .7 % after 400 (measured, d = 2 to 4096, redundancy 1.05 to 4). It takes no eta and delta.
 
     x: (..., d), any float dtype -> float32 (..., n), n >= redundancy * d the next length of a Hadamard matrix, or the next
-    integer with frame="dct" (the module's text), which takes scipy. Raises ValueError for NaN, infinity, numbers beyond
-    float32, an empty axis and parameters out of range; TypeError for other dtypes; ModuleNotFoundError without scipy.
+    integer with frame="dct" (the module's text), which takes scipy. Raises ValueError for NaN, infinity, numbers and
+    coefficients beyond float32, an empty axis and parameters out of range; TypeError for other dtypes; ModuleNotFoundError
+    without scipy.
     Sources: the module's; P.-L. Lions and B. Mercier, SIAM J. Numer. Anal. 16 (1979), of the iteration for two operators.
     """
     solver_options(solver, eta, delta, closing)
@@ -164,7 +165,13 @@ def democratic_embedding(
         out = democratic(made, a, iterations, workers=workers)
     else:
         out = kashin(made, a, iterations, *schedule, closing=closing, workers=workers)
-    return out if exponent is None else np.ldexp(out, exponent)
+    if exponent is None:
+        return out
+    with np.errstate(over="ignore"):
+        scaled: Array = np.ldexp(out, exponent)
+    if not np.isfinite(scaled).all():
+        raise ValueError("x is too large: its coefficients are beyond float32; scale it down first")
+    return scaled
 
 
 def kashin(frame: Frame, x: Array, iterations: int, eta: float, delta: float, *, closing: bool = True, workers: int = 1) -> Array:
@@ -214,9 +221,8 @@ def level(a: ArrayLike, x: ArrayLike) -> Array:
     a: (..., n), x: (..., d) -> float64 (...). Source: the constant K of Lyubarskii and Vershynin.
     """
     coefficients, vector = np.asarray(a, np.float64), np.asarray(x, np.float64)
-    norm = np.sqrt(np.sum(vector * vector, axis=-1))
-    peak = np.max(np.abs(coefficients), axis=-1) * math.sqrt(coefficients.shape[-1])
-    ratio: Array = np.divide(peak, norm, out=np.zeros_like(peak), where=norm > 0)
+    norm, peak = norms(vector), np.max(np.abs(coefficients), axis=-1)
+    ratio: Array = np.divide(peak, norm, out=np.zeros_like(peak), where=norm > 0) * math.sqrt(coefficients.shape[-1])
     return ratio
 
 
