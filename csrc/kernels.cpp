@@ -17,6 +17,7 @@
 #include "kernels_codewords.hpp"
 #include "kernels_entropy.hpp"
 #include "kernels_path_following.hpp"
+#include "kernels_trellis.hpp"
 
 #define EVENBITS_STRING_(x) #x
 #define EVENBITS_STRING(x) EVENBITS_STRING_(x)
@@ -88,5 +89,10 @@ const evenbits_api table = {
     group_sums_f64,
     indexed_product_f64,
     windows_u8,
+    trellis_scratch,
+    trellis_search_f32,
+    trellis_tally,
+    trellis_write,
+    trellis_read,
 };
 }  // namespace evenbits::EVENBITS_ISA

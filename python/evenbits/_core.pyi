@@ -154,6 +154,22 @@ def kashin_joint(
     concavity: float,
     workers: int,
 ) -> None: ...
+def trellis_search(
+    x: _Array,
+    lanes: int,
+    order: int,
+    fineness: float,
+    points: _Array,
+    prices: _Array,
+    magnitudes: _Array,
+    symbols: _Array,
+    counts: _Array,
+    sums: _Array,
+) -> None: ...
+def trellis_write(symbols: _Array, lanes: int, order: int, shares: _Array, starts: _Array, out: _Array) -> int: ...
+def trellis_read(
+    stream: _Array, lanes: int, order: int, shares: _Array, starts: _Array, slots: _Array, values: _Array, y: _Array
+) -> bool: ...
 def encode_levels(levels: _Array, n: int, out: _Array) -> int: ...
 def decode_levels(stream: _Array, n: int, levels: _Array) -> int: ...
 def refine_encode(

@@ -77,6 +77,21 @@ typedef struct evenbits_path {
   double offset, shrink, gap;
 } evenbits_path;
 
+typedef struct evenbits_trellis {
+  size_t n;
+  uint32_t lanes;
+  uint32_t order;
+  uint32_t bins;
+  float fineness;
+  const float* points;
+  const float* prices;
+  const uint16_t* magnitudes;
+  const uint32_t* shares;
+  const uint32_t* starts;
+  const uint16_t* slots;
+  const float* values;
+} evenbits_trellis;
+
 typedef struct evenbits_api {
   uint32_t version;
   const char* isa;
@@ -204,4 +219,9 @@ typedef struct evenbits_api {
                               double* y);
   /* y = narrow[x], for tables of 256 bytes; or, with `wide`, for pairs of bytes (n is even), wide[x] for the neighbours of 0. */
   void (*windows_u8)(const uint8_t* x, size_t n, const uint8_t* narrow, const uint8_t* wide, uint8_t* y);
+  size_t (*trellis_scratch)(const evenbits_trellis* t);
+  void (*trellis_search_f32)(const evenbits_trellis* t, const float* x, uint16_t* symbols, uint32_t* scratch);
+  void (*trellis_tally)(const uint16_t* symbols, const float* x, size_t n, uint64_t* counts, double* sums);
+  size_t (*trellis_write)(const evenbits_trellis* t, const uint16_t* symbols, uint8_t* out, size_t capacity);
+  int (*trellis_read)(const evenbits_trellis* t, const uint8_t* in, size_t size, float* y);
 } evenbits_api;

@@ -8,13 +8,16 @@ from typing import Any
 from evenbits.codings.base import Coding
 from evenbits.codings.residual import ResidualLayers
 from evenbits.codings.streams import LevelStream, RefinementStream, SurvivorStream
+from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.codings.tuples import Tuples
 from evenbits.codings.windows import Windows
 from evenbits.spec import Reader, Spec
 
 __all__ = ["CODINGS", "Coding", "RefinementStream", "parse"]
 
-KINDS: tuple[type[Coding], ...] = (LevelStream, SurvivorStream, RefinementStream, ResidualLayers, Tuples, Windows)
+KINDS: tuple[type[Coding], ...] = (
+    LevelStream, SurvivorStream, RefinementStream, ResidualLayers, Tuples, Windows, EntropyTrellisStream
+)  # fmt: skip
 CODINGS = {kind.coding: kind for kind in KINDS}
 """By the word under "coding" in their specs."""
 

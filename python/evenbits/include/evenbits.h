@@ -129,6 +129,26 @@ typedef struct evenbits_path {
   double offset, shrink, gap;
 } evenbits_path;
 
+/* An entropy-coded trellis of 2^order states. n values are `lanes` sequences of ceil(n / lanes), the last of them shorter; each
+ * starts in state 0. A value's symbol is q + 2 i, q the quantizer that the state takes and i the index k in it: 2 |k|, or
+ * 2 k - 1 if k > 0. For searching, magnitudes fall into bins, the integer below fineness |x|, at most bins - 1; each has four
+ * candidates, at 2 q + k mod 2: what |k| means, the price of its bits, and |k|. For coding, the shares of 2^14 that symbols have,
+ * those of one q adding up to that, where they start, and the symbol of each slot: q 2^14 + start + 0, 1, ... */
+typedef struct evenbits_trellis {
+  size_t n;
+  uint32_t lanes; /* 1 to 16 */
+  uint32_t order; /* 2 to 8 */
+  uint32_t bins;
+  float fineness;
+  const float* points; /* 4 bins; so have prices and magnitudes */
+  const float* prices;
+  const uint16_t* magnitudes;
+  const uint32_t* shares; /* one a symbol */
+  const uint32_t* starts;
+  const uint16_t* slots;
+  const float* values; /* what symbols mean */
+} evenbits_trellis;
+
 typedef struct evenbits_api {
   uint32_t version; /* EVENBITS_API_VERSION of the build; later versions only append members */
   const char* isa;  /* "sse2", "avx2", "avx512", "avx512vbmi" or "neon" */
@@ -337,6 +357,17 @@ typedef struct evenbits_api {
                               double* y);
   /* y = narrow[x], for tables of 256 bytes; or, with `wide`, for pairs of bytes (n is even), wide[x] for the neighbours of 0. */
   void (*windows_u8)(const uint8_t* x, size_t n, const uint8_t* narrow, const uint8_t* wide, uint8_t* y);
+
+  /* The symbols of n values for which squared errors and prices add up to least. scratch: as many words as trellis_scratch
+   * says. */
+  size_t (*trellis_scratch)(const evenbits_trellis* t);
+  void (*trellis_search_f32)(const evenbits_trellis* t, const float* x, uint16_t* symbols, uint32_t* scratch);
+  /* How often each symbol comes, and the sum of the values it stands for, added to what is there. */
+  void (*trellis_tally)(const uint16_t* symbols, const float* x, size_t n, uint64_t* counts, double* sums);
+  /* The symbols as bytes: how many, or capacity + 1 if that is not enough. Reading gives 1, or 0 if the bytes are not those of n
+   * values; y is filled in any case. */
+  size_t (*trellis_write)(const evenbits_trellis* t, const uint16_t* symbols, uint8_t* out, size_t capacity);
+  int (*trellis_read)(const evenbits_trellis* t, const uint8_t* in, size_t size, float* y);
 } evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or

@@ -14,6 +14,7 @@ from evenbits.quantizers.budget import within_budget
 from evenbits.quantizers.classification_aware import ClassificationAwareQuantizer
 from evenbits.quantizers.dead_zone import DeadZone
 from evenbits.quantizers.democratic import Democratic
+from evenbits.quantizers.entropy_trellis import EntropyTrellis
 from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
 from evenbits.quantizers.kashin import Kashin
 from evenbits.quantizers.lloyd_max import LloydMax
@@ -31,6 +32,7 @@ __all__ = [
     "ClassificationAwareQuantizer",
     "DeadZone",
     "Democratic",
+    "EntropyTrellis",
     "ErrorFeedback",
     "Kashin",
     "LloydMax",
@@ -62,7 +64,7 @@ OTHERS = {
 def methods() -> dict[str, type[Quantizer]]:
     """The quantizer classes by the name that ``quantize`` and the command take."""
     on_grids = (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame, Kashin, LossAware)
-    streams = (DeadZone, Pruning, MagnitudePruning)
+    streams = (EntropyTrellis, DeadZone, Pruning, MagnitudePruning)
     return {cls.method: cls for cls in (*on_grids, *streams, Residual)}
 
 
