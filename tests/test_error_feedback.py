@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evenbits
-from evenbits.path_following import Calibration
+from evenbits.path_following import Calibration, StoredRows
 from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest, unit_factor
 
 DATA = np.random.default_rng(0).standard_normal((300, 24)) @ np.random.default_rng(1).standard_normal((24, 24))
@@ -100,3 +100,11 @@ def test_options_of_path_following_alone_are_refused():
         ErrorFeedback(3, damping=-1)
     with pytest.raises(ValueError, match="calibration is missing"):
         ErrorFeedback(3).encode(WEIGHTS)
+
+
+@pytest.mark.parametrize("kind", [ErrorFeedback, Nearest])
+def test_a_scalar_is_a_row_of_one_and_rows_that_are_kept_are_no_sums(kind):
+    encoded = kind(3, held_out=0).encode(np.float32(1), np.ones((3, 1)))
+    assert encoded.shape == () and encoded.decode() == pytest.approx(1, abs=0.2)
+    with pytest.raises(TypeError, match=r"calibration is a StoredRows, and .* takes sums of products"):
+        kind(3).encode(np.ones((2, 4)), StoredRows().update(np.ones((9, 4))))

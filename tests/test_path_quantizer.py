@@ -183,6 +183,31 @@ def test_sparse_variants_give_more_zeros():
     np.testing.assert_allclose(np.diff(size[1:]), encoded.report.step, rtol=1e-6)
 
 
+def test_a_search_leaves_out_clippings_below_the_threshold():
+    w, x = low_rank()
+    encoded = PathFollowing(3, sparsity="hard", threshold=0.5 * np.abs(w).max(), clip="search").encode(w, x)
+    assert encoded.report.levels == 7 and 0 < np.abs(encoded.decode()).max() <= 1.5 * np.abs(w).max()
+
+
+@quiet
+def test_16_bits_have_all_levels_that_fit():
+    w, x = low_rank()
+    encoded = PathFollowing(16, alphabet="twos_complement").encode(w, x)
+    assert encoded.report.levels == 65536 and encoded.report.calibration_error < 1e-4
+
+
+@quiet
+@pytest.mark.parametrize("scale_dtype", ["float32", "float16"])
+def test_rows_that_training_has_given_up_do_not_stop_the_others(scale_dtype):
+    w, x = low_rank()
+    options = {"per": "row", "scale_dtype": scale_dtype}
+    alone = PathFollowing(3, **options).encode(w[1:], x).decode()
+    w[0] *= 1e-39
+    decoded = PathFollowing(3, **options).encode(w, x).decode()
+    np.testing.assert_array_equal(decoded[1:], alone)
+    assert np.abs(decoded[0]).max() < 1e-30
+
+
 def test_what_was_clamped_is_counted():
     w, x = low_rank()
     none = PathFollowing(4, clip=2, held_out=0).encode(w, x).report
@@ -282,6 +307,7 @@ W, X = low_rank(m=40, n=16)
     ("make", "error", "says"),
     [
         (lambda: PathFollowing(3).encode(W), ValueError, "calibration is missing"),
+        (lambda: PathFollowing(3).encode(W, Calibration()), ValueError, "calibration has no rows"),
         (lambda: PathFollowing(3).encode(W, X[:, :5]), ValueError, "calibration has 5 inputs, and the weights have 16"),
         (lambda: PathFollowing(3).encode(W, np.zeros((0, 16))), ValueError, "calibration has no rows"),
         (lambda: PathFollowing(3).encode(W, X, X[:3]), ValueError, "quantized has 3 rows of 16 and x 40 of 16"),
@@ -308,6 +334,8 @@ W, X = low_rank(m=40, n=16)
         (lambda: PathFollowing(3, scale_dtype="float16").encode(W * 1e9, X), ValueError, "scale_dtype is 'float16', which can't"),
         (lambda: PathFollowing(3, scale_dtype="float16").encode(W * 1e-9, X), ValueError, "scale the weights"),
         (lambda: PathFollowing(alphabet="infinite", step=1e-6).encode(W, X), ValueError, "levels; take a larger one"),
+        (lambda: PathFollowing(3, precision="float32").encode(W, X * 1e60), ValueError, "precision is 'float32', which can't"),
+        (lambda: PathFollowing(3, precision="float32").encode(W * 1e35, X), ValueError, "precision is 'float32', which can't"),
         (lambda: PathFollowing(3, order=0), ValueError, "order is 0"),
         (lambda: PathFollowing(3, clip="best"), ValueError, "clip is 'best'"),
         (lambda: Calibration(held_out=1), ValueError, "held_out is 1, which leaves no row"),

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits._arrays import Array, as_array, real
+from evenbits._arrays import Array, real
 from evenbits.path_following import Calibration
 from evenbits.quantizers.path_following import PathEncoded, PathFollowing
 
@@ -40,7 +39,7 @@ class ErrorFeedback(PathFollowing):
         workers: int = 1,
     ) -> PathEncoded:
         """The codes of the weights x, as ``PathFollowing.encode``."""
-        data = copy(self._data(calibration, quantized_calibration, np.shape(as_array(x))[-1], workers))
+        data = self._sums(x, calibration, quantized_calibration, workers)
         data.gram, data.cross = self.factor(data.gram), None
         return super().encode(x, data, workers=workers)
 
@@ -75,7 +74,7 @@ class Nearest(PathFollowing):
         workers: int = 1,
     ) -> PathEncoded:
         """The codes of the weights x, as ``PathFollowing.encode``."""
-        data = copy(self._data(calibration, quantized_calibration, np.shape(as_array(x))[-1], workers))
+        data = self._sums(x, calibration, quantized_calibration, workers)
         data.gram, data.cross = np.zeros_like(data.gram), None
         return super().encode(x, data, workers=workers)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -187,7 +188,7 @@ class PathFollowing(Quantizer):
         layer = Layer(self, w, data, threads)
         found = layer.choose()
         count = 2 * int(np.abs(found.codes).max(initial=1)) + 1 if self.alphabet == "infinite" else self.levels
-        if count > 65535:
+        if count > 65536:
             raise ValueError(f"step is {float(found.step.min(initial=1)):g}, which gives {count} levels; take a larger one")
         spec = replace(self.spec(a.shape, stored_dtype(source.dtype), count), portable=layer.portable)
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in spec.layout().items()}
@@ -227,10 +228,19 @@ class PathFollowing(Quantizer):
             keep = few if self.form == "auto" and self.order != "perfect" else self.form != "gram"
             data = (StoredRows if keep else Calibration)(None, held_out=self.held_out, portable=self.portable)
             data.update(x, quantized, workers=workers)
-        if data.inputs != n:
-            raise ValueError(f"calibration has {data.inputs} inputs, and the weights have {n}")
         if not data.rows:
             raise ValueError("calibration has no rows")
+        if data.inputs != n:
+            raise ValueError(f"calibration has {data.inputs} inputs, and the weights have {n}")
+        return data
+
+    def _sums(self, x: ArrayLike, calibration: Any, quantized: Any, workers: int) -> Calibration:
+        """What is known of the inputs of x, as sums of products, to be changed."""
+        data = copy(self._data(calibration, quantized, as_matrix(as_array(x)).shape[1], workers))
+        if isinstance(data, StoredRows):
+            raise TypeError(
+                f"calibration is a StoredRows, and {self.method} takes sums of products; pass a Calibration, or the rows"
+            )
         return data
 
 

@@ -81,7 +81,10 @@ class Layer:
             return self._codes(1.0 if isinstance(q.clip, str) else q.clip)
         which = "fresh" if len(self.data.samples("fresh")[0]) else "calibration"
         best, least = None, math.inf
-        for clip in CLIPS:
+        clips = CLIPS
+        if q.sparsity == "hard":
+            clips = tuple(clip for clip in CLIPS if clip * self._radius().min(initial=math.inf) > q.threshold) or CLIPS
+        for clip in clips:
             found = self._codes(clip)
             error = self.error(found.values, which)
             if error is not None and error < least:
@@ -96,6 +99,8 @@ class Layer:
             rows, n = self.w.shape
             bits = self._columns(random_bits(q.seed, q.stream + DITHER, rows * n).reshape(rows, n))
         kind = np.dtype(q.precision)
+        if kind == np.float32 and max(self.form.diagonal.max(initial=0), np.abs(self.aligned).max(initial=0)) > 2.0**100:
+            raise ValueError("precision is 'float32', which can't hold sums over data or weights of this size; take 'float64'")
         codes, clamped = self.form.codes(self.aligned.astype(kind), self.live, step.astype(kind), rounding, bits)
         if self.order is not None:
             restored = np.empty_like(codes)
@@ -225,7 +230,10 @@ def quantile_of(size: Array, p: float) -> Array:
 
 
 def short_steps(step: Array, dtype: str, digits: int) -> Array:
-    """Steps of so few bits that ``dtype`` holds them, and float32 their products with numbers of ``digits`` bits; none is 0."""
+    """Steps of so few bits that ``dtype`` holds them, and float32 their products with numbers of ``digits`` bits; none is 0.
+
+    Rows whose steps are below 2^-60 of the greatest, as those of channels that training has given up, may become 0.
+    """
     bits = max(1, min({"float16": 11, "bfloat16": 8}.get(dtype, 24), 24 - digits))
     mantissa, exponent = np.frexp(step)
     short = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
@@ -233,9 +241,10 @@ def short_steps(step: Array, dtype: str, digits: int) -> Array:
     over = short > LARGEST[dtype]
     if over.any():
         raise ValueError(f"scale_dtype is {dtype!r}, which can't hold a step of {step[over][0]:.3g}; take a wider one")
-    if ((short > 0) & (short < least)).any():
-        raise ValueError(f"scale_dtype is {dtype!r}, and a step is {short[short > 0].min():.3g}; scale the weights")
-    return np.where(short > 0, short, least)
+    lost = (short < least) & (short > short.max(initial=0) * 2.0**-60)
+    if lost.any():
+        raise ValueError(f"scale_dtype is {dtype!r}, and a step is {short[lost].min():.3g}; scale the weights")
+    return np.asarray(np.maximum(short, least))
 
 
 def stored(step: Array, dtype: str) -> Array:
