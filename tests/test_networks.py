@@ -213,6 +213,28 @@ def test_the_state_of_another_run_is_refused_and_damaged_files_are_made_again(tm
     quantize_network(network(), IMAGES, 4, "nearest", clip=1.0, state=tmp_path)
 
 
+def test_the_state_of_a_network_with_other_biases_or_strides_is_refused(tmp_path):
+    def layers(bias=0.0, stride=1):
+        return [Conv(numbers(3, 2, 3, 3), np.full(3, bias, np.float32), stride=stride), ReLU(), Flatten()]
+
+    quantize_network(layers(), IMAGES, 4, "nearest", clip=1.0, state=tmp_path)
+    for other in (layers(bias=1.0), layers(stride=2)):
+        with pytest.raises(ValueError, match=r"state is .* another run"):
+            quantize_network(other, IMAGES, 4, "nearest", clip=1.0, state=tmp_path)
+
+
+def test_a_layer_used_twice_is_calibrated_once_and_has_one_code():
+    shared = Dense(numbers(6, 6), numbers(6))
+    made = quantize_network([shared, ReLU(), shared], numbers(50, 6), 4, "nearest", clip=1.0)
+    assert [report.name for report in made.layers] == ["0.weight"] and made.model[0] is made.model[2]
+    np.testing.assert_array_equal(made.model[2].weight, evenbits.decode(made.encoded["0.weight"]))
+
+
+def test_a_layer_without_neurons_is_a_layer():
+    made = quantize_network([Dense(numbers(0, 3))], numbers(20, 3), 4, batch=5)
+    assert evenbits.decode(made.encoded["0.weight"]).shape == (0, 3) and made.layers[0].error == 0
+
+
 def test_progress_counts_weights():
     calls = []
     quantize_network(network(), IMAGES, 4, "nearest", clip=1.0, progress=lambda *call: calls.append(call))
@@ -314,6 +336,7 @@ def test_mistakes_are_explained(change, message):
         (lambda: Conv(numbers(3, 2, 3), padding=(1, 2)), "padding is"),
         (lambda: Pool(2, kind="least"), "kind is 'least'"),
         (lambda: Patches((3,), (1,), ((0, 0),), (1,)).windows(IMAGES), "the input of a convolution has shape"),
+        (lambda: Conv(numbers(3, 2, 9, 9))(IMAGES), r"has shape \(60, 2, 8, 8\) .* windows reach over \(9, 9\)"),
     ],
 )
 def test_layers_refuse_what_makes_no_layer(make, message):

@@ -180,6 +180,61 @@ def test_a_layer_used_twice_is_calibrated_once():
         assert [report.name for report in made.layers] == ["layer.weight"]
 
 
+def normed(*layers):
+    """Layers, the batch norms among them with numbers as after training."""
+    model = nn.Sequential(*layers)
+    for module in model:
+        if isinstance(module, nn.BatchNorm1d):
+            module.running_mean.normal_()
+            nn.init.normal_(module.weight)
+    return model.eval()
+
+
+def tied():
+    first, second = nn.Linear(8, 8), nn.Linear(8, 8)
+    second.weight = first.weight
+    return normed(first, nn.BatchNorm1d(8), nn.ReLU(), second, nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize(
+    "make, shape, names",
+    [
+        (lambda: normed(nn.Linear(8, 5), nn.BatchNorm1d(5)), (40, 8), ["0.weight"]),
+        (lambda: normed(nn.Linear(8, 5), nn.BatchNorm1d(5)), (40, 5, 8), ["0.weight"]),
+        (lambda: normed(nn.Linear(8, 7), nn.BatchNorm1d(5)), (40, 5, 8), ["0.weight"]),
+        (tied, (40, 8), ["5.weight"]),
+        (lambda: normed(nn.utils.parametrizations.weight_norm(nn.Linear(8, 5)), nn.BatchNorm1d(5), nn.Linear(5, 3)), (40, 8),
+         ["2.weight"]),
+        (lambda: nn.Linear(8, 5), (40, 8), ["weight"]),
+    ],
+)  # fmt: skip
+def test_only_what_may_be_folded_is_folded_and_only_what_may_be_replaced_is_quantized(make, shape, names):
+    torch.manual_seed(0)
+    model, x = make(), torch.randn(shape)
+    opened = open_network(model, [(x,)])
+    torch.testing.assert_close(run(opened.model, [(x,)]), run(model, [(x,)]), rtol=1e-4, atol=1e-4)
+    made = quantize_network(model, x, 7, clip=1.0, batch=10)
+    assert [report.name for report in made.layers] == names
+    assert 0 < relative(run(model, [(x,)]), run(made.model, [(x,)])) < 0.1
+    for name in names:
+        np.testing.assert_array_equal(made.model.state_dict()[name].numpy(), evenbits.decode(made.encoded[name]))
+
+
+def test_inputs_may_be_named():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.layer(input=x)
+
+    torch.manual_seed(0)
+    model, x = Named(), torch.randn(30, 4)
+    traced, hooked = (quantize_network(model, x, 4, clip=1.0, batch=6, trace=trace) for trace in (True, False))
+    assert traced.layers == hooked.layers
+
+
 def test_halves_are_decoded_to_halves():
     model = nn.Sequential(nn.Linear(8, 4)).to(torch.bfloat16)
     x = torch.randn(40, 8, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)

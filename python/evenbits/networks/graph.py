@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
@@ -83,6 +84,10 @@ def _append(nodes: list[Node], weighted: dict[str, Any], full: list[Any], few: l
             end = _append(nodes, weighted, list(layer.layers), list(copy.layers), f"{name}.", value)
             nodes.append(Node((value, end), _add, _add))
         elif isinstance(layer, (Dense, Conv)):
+            if any(copy is other for other in weighted.values()):  # used again: calibrated where it is used first
+                nodes.append(Node((value,), layer, copy, own=True))
+                value = len(nodes)
+                continue
             if name in weighted:
                 raise ValueError(f"two layers are called {name!r}; names must differ")
             weighted[name] = copy
@@ -103,6 +108,6 @@ def _numpy_layer(name: str, layer: Dense | Conv, copy: Dense | Conv) -> Layer:
         copy.bias = None if bias is None else bias.astype(layer.weight.dtype)
 
     weight = layer.weight
-    matrix = as_floats(weight.reshape(len(weight), -1))
+    matrix = as_floats(weight.reshape(len(weight), math.prod(weight.shape[1:])))
     own = f"{name}.weight", matrix, layer.bias, weight.shape, weight.dtype.name
     return Layer(*own, replace, layer.patches, f"{name}.bias")

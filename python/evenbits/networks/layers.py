@@ -38,6 +38,8 @@ class Patches:
         if any(map(any, self.padding)):
             x = np.pad(x, ((0, 0), (0, 0), *self.padding), self.mode)  # type: ignore[call-overload]
         reach = tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        if any(length < r for length, r in zip(x.shape[2:], reach, strict=True)):
+            raise ValueError(f"the input of a convolution has shape {x.shape} with its padding, and windows reach over {reach}")
         view = sliding_window_view(x, reach, axes)
         steps = tuple(slice(None, None, s) for s in (*self.stride, *self.dilation))
         return view[(slice(None), slice(None), *steps)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
@@ -32,8 +33,8 @@ def network_of_module(model: nn.Module, batches: Sequence[tuple[Any, ...]], *, f
     for module in full.modules():
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # values of earlier steps are still needed
-    traced = _trace(full) if trace else None
-    norms = _fold(full, traced) if fold and traced is not None else {}
+    traced = _trace(full) if trace and not isinstance(full, WEIGHTED) else None
+    norms = _fold(full, traced, batches) if fold and traced is not None else {}
     few = deepcopy(full)
     make = _Layers(full, few, norms)
     if traced is None:
@@ -66,9 +67,11 @@ class _Layers:
         self.met: set[str] = set()
 
     def __call__(self, name: str) -> Layer | None:
-        """The layer of a module, or None: it has no weights of the kind, shares them (as with an embedding), or was met."""
+        """The layer of a module, or None: it has no weights of the kind (or makes them of others, as with weight_norm), shares
+        them (as with an embedding), or was met."""
         full, few = self.full.get_submodule(name), self.few.get_submodule(name)
-        if not isinstance(full, WEIGHTED) or id(full.weight) in self.shared or name in self.met:
+        own = isinstance(full, WEIGHTED) and "weight" in dict(full.named_parameters(recurse=False))
+        if not own or id(full.weight) in self.shared or name in self.met:
             return None
         self.met.add(name)
         shifting = self.norms.get(name, name) if full.bias is None else name
@@ -106,11 +109,14 @@ def patches_of(module: Any) -> Patches:
     return Patches(kernel, tuple(module.stride), padding, dilation, module.groups, MODES[module.padding_mode])
 
 
-def _fold(model: nn.Module, graph: fx.Graph) -> dict[str, str]:
+def _fold(model: nn.Module, graph: fx.Graph, batches: Sequence[tuple[Any, ...]]) -> dict[str, str]:
     """Give each layer the factor of the batch norm after it; the norm keeps the shift. Names of norms by those of layers.
 
-    Names and shapes of all tensors stay, so that the folded network is loaded as the original is.
+    Names and shapes of all tensors stay, so that the folded network is loaded as the original is. Layers that share weights are
+    left, and dense ones unless a batch shows that their outputs lie on the axis that is normalized.
     """
+    owners = Counter(id(parameter) for module in model.modules() for parameter in module.parameters(recurse=False))
+    flat = _flat(model, batches)
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
     folded: dict[str, str] = {}
     for node in graph.nodes:
@@ -122,9 +128,31 @@ def _fold(model: nn.Module, graph: fx.Graph) -> dict[str, str]:
         once = calls.count(name) == calls.count(norm_name) == 1
         if not (once and isinstance(layer, WEIGHTED) and isinstance(norm, _BatchNorm)) or norm.running_mean is None:
             continue
+        names = dict(layer.named_parameters(recurse=False))
+        alone = all(owners[id(parameter)] == 1 for module in (layer, norm) for parameter in module.parameters(recurse=False))
+        if not alone or "weight" not in names or (isinstance(layer, nn.Linear) and name not in flat):
+            continue
         _fold_into(layer, norm)
         folded[name] = norm_name
     return folded
+
+
+def _flat(model: nn.Module, batches: Sequence[tuple[Any, ...]]) -> set[str]:
+    """The dense layers whose outputs have two axes, as the first batch shows."""
+    found: set[str] = set()
+    hooks = [
+        module.register_forward_hook(lambda _, __, y, name=name: found.add(name) if y.ndim == 2 else None)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        with torch.no_grad():
+            for batch in batches[:1] if hooks else ():
+                model(*batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def _fold_into(layer: Any, norm: Any) -> None:
@@ -249,11 +277,11 @@ class Hooked:
 def _input_of(model: nn.Module, name: str, batch: tuple[Any, ...]) -> Any:
     found: list[Any] = []
 
-    def stop(module: nn.Module, args: tuple[Any, ...]) -> None:
-        found.append(args[0])
+    def stop(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        found.append(args[0] if args else named["input"])
         raise Reached
 
-    hook = model.get_submodule(name).register_forward_pre_hook(stop)
+    hook = model.get_submodule(name).register_forward_pre_hook(stop, with_kwargs=True)
     try:
         with torch.no_grad():
             model(*batch)

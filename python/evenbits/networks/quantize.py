@@ -170,10 +170,11 @@ def quantize_network(
                          f"{len(network.layers)} layers with weights")  # fmt: skip
     encode = encoder_of(method, options, seed, workers)
     settings = {"bits": chosen, "method": method, "options": options, "seed": seed, "rows": rows, "hold": hold,
-                "bias_correction": bias_correction, "fold": fold}  # fmt: skip
+                "bias_correction": bias_correction, "fold": fold,
+                "patches": [layer.patches for layer in network.layers]}  # fmt: skip
     kept = None
     if state is not None:
-        arrays = [array for b in batches for array in b] + [layer.matrix for layer in network.layers]
+        arrays = [array for b in batches for array in b] + list(network.tensors().values())
         kept = State(state, fingerprint(settings, arrays))
     total, done = sum(layer.matrix.size for layer in network.layers if layer.name in chosen), 0
     encoded: dict[str, Encoded] = {}

@@ -54,7 +54,8 @@ class State:
 
 def fingerprint(settings: Mapping[str, Any], arrays: Iterable[Any]) -> str:
     """A hash of all that a run depends on."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    text = json.dumps(settings, sort_keys=True, default=lambda v: v.tolist() if isinstance(v, np.ndarray) else str(v))
+    digest = hashlib.sha256(text.encode())
     for value in arrays:
         a = np.ascontiguousarray(as_array(value))
         digest.update(f"{a.dtype}{a.shape}".encode())
