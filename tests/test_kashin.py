@@ -174,6 +174,15 @@ def test_a_row_that_does_not_converge_is_reported_and_encoded_by_the_named_metho
     assert e.nbytes <= Kashin(4, **arguments).nbytes(x.shape, "float64")
 
 
+def test_the_tolerance_is_what_a_row_may_leave(rng):
+    x = rng.standard_normal((4, 64)).astype(np.float32)
+    options = {"iterations": 3, "rotate": False, "fallback": "error", **PAPER}
+    left = Involution(64, 0, 0).split(x, "alternating", 3, 1e-6)[2].max()
+    assert quantize(x, 4, "kashin", tolerance=1.001 * left, **options).method == "kashin"
+    with pytest.raises(ValueError, match="of 1 rows"):
+        quantize(x, 4, "kashin", tolerance=0.999 * left, **options)
+
+
 @pytest.mark.parametrize("budget", [1.1, 1.35, 1.6, 1.8, 4.0])
 def test_a_budget_holds_for_the_fallback_too(budget, rng):
     x = rng.standard_normal((8, 256))
@@ -181,6 +190,14 @@ def test_a_budget_holds_for_the_fallback_too(budget, rng):
         e = quantize(x, method="kashin", budget=budget, iterations=1, scale_dtype="float16", **PAPER)
     assert (e.method, e.spec["scales"]["dtype"]) == ("near_democratic", "float16")
     assert e.bits_per_value <= budget
+
+
+def test_the_fallback_spends_a_budget_that_pairs_can_not(rng):
+    x = rng.standard_normal((64, 256))
+    with pytest.warns(RuntimeWarning, match=r"near_democratic' instead, at 11\."):
+        e = quantize(x, method="kashin", budget=12, iterations=1, **PAPER)
+    assert 11 < e.bits_per_value <= 12
+    assert e.error(x) < 0.002
 
 
 def test_one_basis_alone_has_up_to_256_levels(rng):
