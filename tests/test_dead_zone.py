@@ -3,7 +3,7 @@ import pytest
 
 import evenbits
 from evenbits import _core
-from evenbits.quantizers import DeadZone, quantize
+from evenbits.quantizers import DeadZone, Pruning, quantize
 
 
 def rate(encoded, x):
@@ -70,6 +70,20 @@ def test_numbers_of_any_size_keep_their_error(method, exponent, rng):
     options = {"pruning": {"scale_dtype": "float64"}, "magnitude": {"values": "float64"}}.get(method, {})
     expected, far = quantize(x, 8, method, **options).error(x), np.ldexp(x, exponent)
     assert quantize(far, 8, method, **options).error(far) <= expected + 1e-3
+
+
+@pytest.mark.parametrize("bits", [0.3, 4, 16])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_greatest_numbers_that_there_are(bits, dtype):
+    dead = [DeadZone(bits, **options) for options in ({}, {"distortion": 0.01}, {"loss": "absolute"})]
+    pruned = [Pruning(bits, scale_dtype="float64", normalize=unit) for unit in ("l1", "l2", "mean")]
+    for x in (np.ones((4, 8)), np.linspace(-1, 1, 99), np.append(np.ones(9) / 4, -1)):
+        far = (x * np.finfo(dtype).max).astype(dtype)
+        for q in dead + pruned:
+            y = q.encode(far).decode()
+            assert np.isfinite(y).all() and np.linalg.norm(y / np.finfo(dtype).max - x) <= np.linalg.norm(x)
+    with pytest.raises(ValueError, match="normalize is 'none'"):
+        Pruning(bits, normalize="none").encode(far)
 
 
 @pytest.mark.parametrize("method", ["dead_zone", "pruning", "magnitude"])

@@ -87,6 +87,15 @@ def test_floats_are_rounded_to_bytes_first(rng):
         assert Sparq(pairs=True).encode(empty).decode().shape == empty.shape
 
 
+def test_the_smallest_and_greatest_floats_have_scales():
+    for size in (1e-45, 1e-38, 3.4028235e38):
+        x = np.array([0, size], np.float32)
+        y = Sparq(8, 1).encode(x).decode()
+        assert np.isfinite(y).all() and y[0] == 0 and y[1] == pytest.approx(size if size > 1e-44 else 0, rel=0.002)
+    assert activation_scale(np.zeros((2, 3))) == activation_scale(-np.ones(4)) == 1
+    assert activation_scale(np.float32(255)) == activation_scale([[0, 510], [-1, 0]]) == 1
+
+
 def test_wrong_arguments_are_named():
     for make, message in (
         (lambda: Sparq(4, 4), "windows of 4 bits take 2, 3, 5"),

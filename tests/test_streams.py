@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenbits import Encoded, EncodedError, _core, decode, quantize
-from evenbits.quantizers.pruning import Pruning
+from evenbits.quantizers import DeadZone, MagnitudePruning, Pruning, Residual, Sparq
 from evenbits.reference import streams as reference
 
 U8 = np.uint8
@@ -157,6 +157,34 @@ def test_damaged_streams_are_refused_in_words_or_decode_to_finite_numbers(method
             assert np.isfinite(decode(Encoded({**e.planes, "stream": stream}, e.spec))).all()
         except EncodedError as error:
             assert "plane 'stream'" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "plane"),
+    [
+        (DeadZone(3), "levels"),
+        (MagnitudePruning(6, values="bfloat16"), "values"),
+        (Pruning(3), "scales"),
+        (Residual(3, books="kmeans", width=2), "codewords"),
+        (Residual(3), "left"),
+        (Sparq(), "scales"),
+        (Sparq(pairs=True), "scales"),
+    ],
+)
+def test_damaged_numbers_are_refused_or_decode_to_finite_ones(quantizer, plane, rng):
+    e, decoded = quantizer.encode(np.abs(rng.laplace(size=(30, 12))).astype(np.float32)), 0
+    kind = e.planes[plane].dtype
+    for bits in (b"\x7f" * 8, b"\xff" * 8, b"\xff\x7f" * 4, b"\xff\xff\x7f\x7f" * 2, b"\xff" * 6 + b"\xef\x7f", bytes(8)):
+        number = np.frombuffer(bits[: kind.itemsize], kind)
+        damaged = e.planes[plane].copy()
+        damaged.reshape(-1)[:2] = number
+        with np.errstate(all="ignore"):
+            try:
+                assert np.isfinite(decode(Encoded({**e.planes, plane: damaged}, e.spec))).all()
+                decoded += 1
+            except EncodedError as error:
+                assert f"plane '{plane}'" in str(error)
+    assert decoded
 
 
 @pytest.mark.parametrize("method", ["dead_zone", "magnitude"])

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenbits import _core
-from evenbits._arrays import Array
+from evenbits._arrays import LARGEST, Array
 from evenbits.codewords import products
 from evenbits.codings.base import Coding, Rows, Writer
 from evenbits.packing import row_bytes, unpack
@@ -169,6 +169,8 @@ class ResidualLayers(Coding):
         for name in ("variances", "left"):
             if name in planes and (planes[name] < 0).any():
                 raise EncodedError(f"plane {name!r} holds a number below 0")
+        if self.stored and np.abs(planes["codewords"]).max(initial=0) * max(len(self.depths), 1) > LARGEST["float32"] / 2:
+            raise EncodedError("plane 'codewords' holds a number too large for sums")
 
     def decoder(self, planes: Mapping[str, Array]) -> Rows:
         write, order = self._sums(planes)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evenbits import _core
-from evenbits._arrays import Array, widened
+from evenbits._arrays import LARGEST, Array, widened
 from evenbits.codings.base import Coding, Rows
 from evenbits.spec import EncodedError, Reader
 
@@ -39,6 +39,11 @@ def default_floats() -> Iterator[None]:
             yield
     finally:
         _core.leave_float_state(state)
+
+
+def greatest(x: Array) -> float:
+    """Of all magnitudes."""
+    return max(float(x.max(initial=0)), -float(x.min(initial=0)))
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ class LevelStream(Stream):
         first, second, step = planes["levels"]
         with default_floats():
             half = np.concatenate([[0.0, first], second + step * np.arange(max(top - 1, 0))])[: top + 1]
+            most = LARGEST["float64" if self.dtype == "float64" else "float32"]
+            half = np.clip(half, -most, most)
             table = np.concatenate([-half[:0:-1], half]).astype(np.float64 if self.dtype == "float64" else np.float32)
         return lambda begin, end: table[levels[begin:end] + np.int32(top)]
 
@@ -112,6 +119,10 @@ class SurvivorStream(Stream):
     def from_fields(cls, head: Head, fields: Reader) -> SurvivorStream:
         size, kept = fields.integer("bytes", 0, MOST_BYTES), fields.integer("kept", 0, math.prod(head[2]))
         return cls(*head, size, kept, fields.choice("values", ("float64", "float32", "float16", "bfloat16")))
+
+    def check(self, planes: Mapping[str, Array]) -> None:
+        if self.stored == "bfloat16" and not np.isfinite(widened(planes["values"])).all():
+            raise EncodedError("plane 'values' holds a number that is not finite")
 
     def decoder(self, planes: Mapping[str, Array]) -> Rows:
         kept = self._levels(planes["stream"]) != 0
@@ -185,7 +196,9 @@ class RefinementStream(Stream):
             scales = np.repeat(scales, self.parts).reshape(self.rows, self.d)
         else:
             scales = np.broadcast_to(scales[:, None], (self.rows, self.d))
-        y = y.reshape(self.rows, self.d)
+        y, top = y.reshape(self.rows, self.d), LARGEST[scales.dtype.name]
+        if greatest(y) * greatest(planes["scales"]) > 0.999 * top:
+            return lambda begin, end: np.clip(y[begin:end] * scales[begin:end], -top, top)
         return lambda begin, end: y[begin:end] * scales[begin:end]
 
     def cut(self, planes: Mapping[str, Array], allowed: int) -> tuple[RefinementStream, dict[str, Array]]:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from evenbits._arrays import Array
+from evenbits._arrays import LARGEST, Array
 from evenbits.codebooks import dequantize
 from evenbits.codings.base import Coding, Rows
 from evenbits.packing import Radix, radix_block, unpack_radix
@@ -125,12 +125,14 @@ class Windows(Coding):
 
     def decoder(self, planes: Mapping[str, Array]) -> Rows:
         scale, codes, table = planes["scales"][0, 0], planes["codes"], digits_of(*self.window)[3].astype(np.float32)
+        top = LARGEST["float32"] if abs(float(scale)) * 255 > 0.999 * LARGEST["float32"] else None
 
         def rows(begin: int, end: int) -> Array:
             digits = unpack_radix(codes[begin:end], self.radix, self.digits)
             if not self.pairs:
-                return dequantize(digits, self.levels.astype(np.float32), scale=scale)
-            y: Array = table[digits].reshape(end - begin, -1)[:, : self.d] * scale
-            return y
+                y: Array = dequantize(digits, self.levels.astype(np.float32), scale=scale)
+            else:
+                y = table[digits].reshape(end - begin, -1)[:, : self.d] * scale
+            return y if top is None else np.clip(y, -top, top)
 
         return rows

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from evenbits._arrays import Array, peak_exponent, real
+from evenbits._arrays import LARGEST, Array, peak_exponent, real
 from evenbits._chunks import for_row_chunks
 from evenbits.codings.streams import LevelStream, Stream
 from evenbits.encoded import Encoded
@@ -101,7 +101,8 @@ class _Search:
             second = encoded_levels(more, most)
             if second is not None:
                 step, levels, stream = finer, more, second
-        return stream, np.ldexp(self._means(self.x, levels, step), self.exponent)
+        top = LARGEST["float64"]  # a level that no value has may lie beyond it
+        return stream, np.clip(np.ldexp(self._means(self.x, levels, step), self.exponent), -top, top)
 
     def _coarsest(self, step: float, holds: Callable[[float], bool]) -> float:
         """The coarsest step, nearly, for which something holds that holds for finer ones only; at least ``step``."""

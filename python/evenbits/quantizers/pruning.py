@@ -21,6 +21,8 @@ SHARES = {"passes": 0.13, "stable": 0.1}
 MOST_EVENTS = 10**14
 FINEST = 2.0**-20
 """Where thresholds end, in mean magnitudes."""
+MOST_PLAIN = 1e30
+"""The greatest magnitude without units of its own: what follows from it stays within float32."""
 
 
 class Pruning(StreamQuantizer):
@@ -111,12 +113,16 @@ class Pruning(StreamQuantizer):
     def _unit(self, part: Array) -> float:
         """The unit of a part; 1 if it is all 0."""
         peak = max(float(part.max(initial=0)), -float(part.min(initial=0)))
+        if self.normalize == "none" and peak > MOST_PLAIN:
+            raise ValueError(f"normalize is 'none', which is for magnitudes up to {MOST_PLAIN:g}; x has {peak:.3g}")
         if self.normalize == "none" or peak == 0:
             return 1.0
         exponent = math.frexp(peak)[1]
         near = np.ldexp(part, -exponent).astype(np.float32)
         unit = math.sqrt(sum_of(near, near)) if self.normalize == "l2" else sum_of(near)
-        unit = math.ldexp(unit / part.size if self.normalize == "mean" else unit, exponent)
+        unit = unit / part.size if self.normalize == "mean" else unit
+        # a norm beyond all doubles becomes the greatest of them: any unit will do that is not below the magnitudes
+        unit = math.ldexp(unit, exponent) if math.frexp(unit)[1] + exponent <= 1024 else LARGEST["float64"]
         stored = float(np.array(unit, self.scale_dtype))
         if not 0 < stored <= LARGEST[self.scale_dtype]:
             raise ValueError(f"scale_dtype is {self.scale_dtype!r}, which can't hold a scale of {unit:.3g}; take 'float64'")

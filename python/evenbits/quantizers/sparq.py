@@ -14,6 +14,9 @@ from evenbits.packing import pack_radix
 from evenbits.quantizers.base import choice, stored_dtype
 from evenbits.rounding import round_nearest
 
+SMALLEST = 2.0**-126
+"""Of scales: its inverse is a float32 as well."""
+
 
 class Sparq:
     """Activations, bytes from 0 to 255, of which windows of few bits are left: a storage format, and an emulator of its accuracy.
@@ -97,7 +100,8 @@ class Sparq:
         if a.size and a.min() < 0:
             index = tuple(int(i) for i in np.argwhere(a < 0)[0])
             raise ValueError(f"x{list(index)} is {a[index]}; windows are for what is not negative, such as ReLU's outputs")
-        scale = float(np.float32(self.scale or (float(a.max(initial=0)) / 255 or 1.0)))
+        peak = float(a.max(initial=0))
+        scale = float(np.float32(self.scale or (max(peak / 255, SMALLEST) if peak else 1.0)))
         data: Array = round_nearest(a, scale=1 / scale, zero=0, top=255, workers=workers)
         return data, scale
 
@@ -120,9 +124,12 @@ class Sparq:
 
 
 def activation_scale(samples: ArrayLike) -> float:
-    """The mean over samples (the first axis) of their largest value, over 255: the scale of a layer's activations."""
-    a = as_floats(samples, "samples")
+    """The mean over samples (the first axis) of their largest value, over 255: the scale of a layer's activations.
+
+    1 if none is above 0. Raises ValueError without samples, and for NaN and infinity.
+    """
+    a = np.atleast_1d(as_floats(samples, "samples"))
     require_finite(a, "samples")
     if not a.size:
         raise ValueError("samples is empty")
-    return float(a.reshape(len(a), -1).max(axis=1).astype(np.float64).mean()) / 255
+    return float(a.reshape(len(a), -1).max(axis=1, initial=0).astype(np.float64).mean()) / 255 or 1.0
