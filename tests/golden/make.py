@@ -4,6 +4,7 @@ Every file holds encoded arrays and, under the same name with ``:decoded`` behin
 of evenbits must decode them to the same bytes.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,22 @@ CASES = {
     "magnitude": [{}, {"values": "float16", "sparsity": 0.7}, {"values": "bfloat16"}],
 }
 
+CALIBRATED = {
+    "path_following": [
+        {"bits": 3},
+        {"bits": 2, "rounding": "stochastic", "per": "row", "stream": 3, "order": 3, "columns": "norm"},
+        {"bits": 3, "alphabet": "mid_tread", "form": "samples", "clip": "search", "scale_dtype": "float16"},
+        {"bits": 4, "alphabet": "twos_complement", "radius": "mean_maximum", "quantile": 0.9, "precision": "float32"},
+        {"bits": 1, "alphabet": "mid_rise", "scale_dtype": "bfloat16", "order": 2, "form": "samples", "rounding": "stochastic"},
+        {"bits": None, "alphabet": "infinite", "step": 0.25},
+        {"bits": 4, "sparsity": "soft", "threshold": 0.2},
+        {"bits": 4, "sparsity": "hard", "threshold": 0.3},
+    ],
+    "error_feedback": [{"bits": 3}, {"bits": 2, "per": "row", "columns": "norm"}],
+    "nearest": [{"bits": 3, "clip": "search"}, {"bits": 2, "alphabet": "mid_rise", "per": "row"}],
+}
+"""Methods that take calibration data; each encodes a few rows of inputs, in the quantized network a little other ones."""
+
 
 def arrays(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
     """The arrays of one file: some sizes are awkward, so that tails and padding are in it."""
@@ -62,6 +79,19 @@ def arrays(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
     return out
 
 
+def calibrated(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
+    """The same for methods that take calibration data: more inputs than a block has."""
+    rng, out = np.random.default_rng(11), {}
+    w, x = rng.random((5, 150)) - 0.5, (rng.random((60, 150)) - 0.4).astype(np.float32)
+    y = (x + (rng.random(x.shape) - 0.5) / 16).astype(np.float32)
+    for i, options in enumerate(CALIBRATED[method]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # few rows, of course
+            encoded = evenbits.quantize(w, method=method, calibration=x, quantized_calibration=y, seed=2**63 + i, **options)
+        out[f"{i}"], out[f"{i}:decoded"] = encoded, evenbits.decode(encoded)
+    return out
+
+
 def fitted(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
     """The same for methods that ``quantize`` does not have."""
     u = np.random.default_rng(5).random((37, 5))
@@ -75,7 +105,8 @@ def fitted(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
 
 
 if __name__ == "__main__":
-    for method in [*CASES, "classification_aware", "sparq"]:
+    for method in [*CASES, *CALIBRATED, "classification_aware", "sparq"]:
         path = HERE / f"v1-{method}.safetensors"
         if not path.exists():
-            evenbits.save(path, arrays(method) if method in CASES else fitted(method))
+            make = arrays if method in CASES else calibrated if method in CALIBRATED else fitted
+            evenbits.save(path, make(method))
