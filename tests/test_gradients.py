@@ -45,6 +45,19 @@ def test_one_row_is_coded_as_quantize_does(rng):
     np.testing.assert_array_equal(Compressor(2, "democratic", redundancy=1.5, seed=9)(x, 0), expected)
 
 
+@pytest.mark.parametrize("method", [*METHODS, "sign_frame", "kashin"])
+def test_vectors_too_short_for_the_rate_have_a_code(method):
+    compressor = Compressor(0.1, method, row=12)
+    for size in (1, 3, 9, 13):
+        received = np.mean([compressor(np.full(size, 2.0), stream) for stream in range(60)])
+        assert 0.1 < received <= 2.5
+    Compressor(1 / 3, method).compress(np.ones(3), 0)
+
+
+def test_plain_codes_of_democratic_coefficients_are_sent_as_such(rng):
+    assert Compressor(None, "democratic", code_bits=2).nbytes(256) == 320 * 2 // 8 + 4
+
+
 def test_streams_have_frames_of_their_own(rng):
     x = rng.standard_normal(100)
     compressor = Compressor(1)

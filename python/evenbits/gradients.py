@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from evenbits._arrays import Array, as_array, as_floats, integer, real, seed_of
 from evenbits.encoded import Encoded
 from evenbits.quantizers import Quantizer, method_named
+from evenbits.quantizers.base import rational
 from evenbits.spec import KEPT
 
 Floats = NDArray[np.float64]
@@ -25,7 +26,8 @@ Floats = NDArray[np.float64]
 class Compressor:
     """Codes of vectors, one after the other, each with a frame or rotation of its own.
 
-    bits, method, options, seed: as of ``evenbits.quantize``, bits a value; below 1, a random part of the coordinates has a bit.
+    bits, method, options, seed: as of ``evenbits.quantize``, bits a value (None: an option says it); below 1, a random part of
+    the coordinates has a bit, one of them at least.
     unbiased: the mean of what is decoded, over streams, is what was encoded (stochastic rounding); without it codes are the
     nearest, of less error. row: vectors are cut into rows of at most so many values, each with a scale.
     Both ends know all of that, so that codes and scales alone are sent. Raises ValueError for methods and options without
@@ -34,7 +36,7 @@ class Compressor:
 
     def __init__(
         self,
-        bits: float | Fraction,
+        bits: float | Fraction | None,
         method: str = "near_democratic",
         *,
         unbiased: bool = False,
@@ -53,12 +55,16 @@ class Compressor:
             options = {**options, "fallback": "error"}  # the other end would not know of it
         self._bits, self._options, self.unbiased = bits, {**options, "seed": seed_of(seed)}, unbiased
         self.row = integer(row, "row", 1, 2**32)
-        made = self._quantizer(0)
+        made = self._quantizer(0, self.row)
         if unbiased and made.fit != "unbiased":
             raise ValueError(f"fit is {made.fit!r}; with unbiased=True it must be 'unbiased'")
 
-    def _quantizer(self, stream: int) -> Quantizer:
-        return self._class(self._bits, stream=integer(stream, "stream", 0, KEPT - 1), **self._options)
+    def _quantizer(self, stream: int, d: int) -> Quantizer:
+        """For rows of d values; those that are too short for any code at the rate have one."""
+        bits: Any = self._bits
+        if bits is not None and d:
+            bits = max(rational(bits), Fraction(1, d))
+        return self._class(bits, stream=integer(stream, "stream", 0, KEPT - 1), **self._options)
 
     def _shape(self, size: int) -> tuple[int, int]:
         """Rows, all of one length; the last may end with zeros."""
@@ -67,7 +73,8 @@ class Compressor:
 
     def nbytes(self, size: int) -> int:
         """Bytes that a vector of so many values takes: codes and scales."""
-        layout = self._quantizer(0).spec(self._shape(integer(size, "size", 0, 2**48))).layout()
+        shape = self._shape(integer(size, "size", 0, 2**48))
+        layout = self._quantizer(0, shape[1]).spec(shape).layout()
         return sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in layout.values())
 
     def compress(self, x: ArrayLike, stream: int, *, workers: int = 1) -> NDArray[np.uint8]:
@@ -79,7 +86,7 @@ class Compressor:
         rows, d = self._shape(flat.size)
         if rows * d > flat.size:
             flat = np.pad(flat, (0, rows * d - flat.size))
-        planes = self._quantizer(stream).encode(flat.reshape(rows, d), workers=workers).planes
+        planes = self._quantizer(stream, d).encode(flat.reshape(rows, d), workers=workers).planes
         return np.concatenate([np.frombuffer(np.ascontiguousarray(plane), np.uint8) for plane in planes.values()])
 
     def decompress(self, data: ArrayLike, size: int, stream: int, *, workers: int = 1) -> NDArray[np.float32]:
@@ -93,10 +100,11 @@ class Compressor:
             raise TypeError(f"data has dtype {received.dtype}; pass the bytes that compress gave")
         if received.ndim != 1 or received.size != self.nbytes(size):
             raise ValueError(f"data has shape {received.shape}; {size} values take {self.nbytes(size)} bytes")
-        spec, planes, at = self._quantizer(stream).spec(self._shape(size)), {}, 0
-        for name, (dtype, shape) in spec.layout().items():
-            end = at + np.dtype(dtype).itemsize * math.prod(shape)
-            planes[name] = np.frombuffer(received[at:end].tobytes(), dtype).reshape(shape)
+        shape, planes, at = self._shape(size), {}, 0
+        spec = self._quantizer(stream, shape[1]).spec(shape)
+        for name, (dtype, lengths) in spec.layout().items():
+            end = at + np.dtype(dtype).itemsize * math.prod(lengths)
+            planes[name] = np.frombuffer(received[at:end].tobytes(), dtype).reshape(lengths)
             at = end
         out: NDArray[np.float32] = Encoded(planes, spec.to_dict()).decode(workers=workers).reshape(-1)[:size]
         return out
