@@ -141,6 +141,25 @@ def test_rows_that_make_no_sense_are_named():
         q.predict(evenbits.quantize(np.ones((3, 8)), 2))
 
 
+def test_rows_of_any_size_that_squares_have(rng):
+    x, w = rng.standard_normal((60, 3)), np.array([1, -1, 0.5])
+    usual = ClassificationAwareQuantizer(1, restarts=1).fit(x, w=w).loss_
+    for size in (1e-250, 1e-160, 1e-30, 1e29):
+        assert ClassificationAwareQuantizer(1, restarts=1).fit(x * size, w=w).loss_ == pytest.approx(usual, rel=1e-6)
+        assert ClassificationAwareQuantizer(1, restarts=1).fit(x, w=w / size).loss_ == pytest.approx(usual, rel=1e-6)
+    q = ClassificationAwareQuantizer(1, restarts=1).fit(x, w=w)
+    for call, message in (
+        (lambda: ClassificationAwareQuantizer(1).fit(x * 1e40, w=w), "scale X"),
+        (lambda: q.score(x, [1]), "y has shape"),
+        (lambda: q.score(x[:0], []), "there must be some"),
+        (lambda: q.disagreement(x[:0]), "X is empty"),
+        (lambda: ClassificationAwareQuantizer(1).fit(x, np.where(np.arange(60) % 2, np.nan, 1.0)), "y has NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert q.predict(x[:0]).shape == (0,)
+
+
 def test_the_command_says_why_it_cannot_run_without_data():
     with pytest.raises(ValueError, match="decision to keep"):
         evenbits.quantize(np.ones((3, 8)), 2, "classification_aware")

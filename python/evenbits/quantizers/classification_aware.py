@@ -18,6 +18,9 @@ from evenbits.quantizers.distributed import Alternation, Cells, Floats
 from evenbits.quantizers.logistic import linear_decision
 from evenbits.spec import KEPT
 
+MOST = 1e30
+"""Of magnitudes: codewords are stored as float32."""
+
 
 class ClassificationAwareQuantizer:
     """Codes of few bits a row that keep what a linear classifier decides of it.
@@ -147,12 +150,18 @@ class ClassificationAwareQuantizer:
         return label
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """The part of the rows whose class is y."""
-        return float(np.mean(self.predict(X) == np.asarray(y)))
+        """The part of the rows whose class is y. Raises ValueError without rows."""
+        found, labels = self.predict(X), np.asarray(y)
+        if labels.shape != found.shape or not found.size:
+            raise ValueError(f"y has shape {labels.shape}; X has {len(found)} rows, and there must be some")
+        return float(np.mean(found == labels))
 
     def disagreement(self, X: ArrayLike) -> float:
-        """The part of the rows that are decided otherwise than w . x + intercept says."""
-        return float(np.mean(self.decision_sides(X) != self._side(self._rows(X, fitted=True))))
+        """The part of the rows that are decided otherwise than w . x + intercept says. Raises ValueError without rows."""
+        rows = self._rows(X, fitted=True)
+        if not len(rows):
+            raise ValueError("X is empty; there must be rows")
+        return float(np.mean(self.decision_sides(rows) != self._side(rows)))
 
     def _side(self, x: Floats) -> Floats:
         return np.where(products(x, self.coef_[:, None])[:, 0] + self.intercept_ >= 0, 1.0, -1.0)
@@ -163,10 +172,13 @@ class ClassificationAwareQuantizer:
         gamma, tolerance = real(self.gamma, "gamma", 0, 1), real(self.tolerance, "tolerance", 0, 1e300)
         seed, count = seed_of(self.seed), integer(self.prototypes, "prototypes", 2, 2**20)
         inner = self.coef_ * self.scale_
+        exponent = int(np.frexp(np.abs(inner).max())[1])
+        inner = np.ldexp(inner, -exponent)
         length = math.sqrt(float(products(inner[None], inner[:, None])[0, 0]))
         if not length > 0:
             raise ValueError("w is 0; a decision needs a direction")
-        inner, offset = inner / length, self.intercept_ + float(products(self.coef_[None], self.mean_[:, None])[0, 0])
+        offset = self.intercept_ + float(products(self.coef_[None], self.mean_[:, None])[0, 0])
+        inner, offset = inner / length, float(np.ldexp(offset, -exponent))
         most = {len(block) == 1: count if len(block) == 1 else min(count, 256) for block in blocks}
         cells = [
             Cells.of(x, block, max(most[len(block) == 1], r), inner, gamma, seed, KEPT + i)
@@ -191,6 +203,9 @@ class ClassificationAwareQuantizer:
         if fitted and a.shape[1] != len(self.mean_):
             raise ValueError(f"X has {a.shape[1]} coordinates; it was fitted to {len(self.mean_)}")
         require_finite(a, "X")
+        peak = float(np.abs(a).max(initial=0))
+        if peak > MOST:
+            raise ValueError(f"X has numbers of size {peak:.3g}; codewords and squares take up to {MOST:g}: scale X")
         return a
 
     def _labels(self, y: ArrayLike | None, n: int) -> Floats | None:
@@ -201,6 +216,8 @@ class ClassificationAwareQuantizer:
         labels = np.asarray(y)
         if labels.shape != (n,):
             raise ValueError(f"y has shape {labels.shape}; X has {n} rows")
+        if (labels != labels).any():
+            raise ValueError("y has NaN; every row must have a class")
         self.classes_ = np.unique(labels)
         if len(self.classes_) != 2:
             raise ValueError(f"y has {len(self.classes_)} classes; this method decides between two")
@@ -239,5 +256,7 @@ def moments(x: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each coordinate, 1 where it is constant; added up in the order of rows."""
     one = np.zeros(len(x), np.uint32)
     mean = group_sums(x, one, 1)[0] / len(x)
-    deviation = np.sqrt(group_sums(np.square(x - mean), one, 1)[0] / len(x))
-    return mean, np.where(deviation > 0, deviation, 1.0)
+    exponent = np.frexp(np.abs(x - mean).max(axis=0))[1]
+    exponent[exponent > -400] = 0  # squares of what is smaller would vanish
+    deviation = np.ldexp(np.sqrt(group_sums(np.square(np.ldexp(x - mean, -exponent)), one, 1)[0] / len(x)), exponent)
+    return mean, np.where(deviation > 1e-300, deviation, 1.0)
