@@ -114,6 +114,22 @@ def test_the_bound_holds_where_only_rounding_is_left(rng):
     assert (np.abs(model.predict(x) - base.predict(x)) <= model.output_error_bound(x)).all()
 
 
+def test_the_bound_of_networks_holds_where_only_rounding_is_left(diabetes, rng):
+    x, y = diabetes
+    network = MLPRegressor(hidden_layer_sizes=(8,), max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.fit(x, y)
+    network.coefs_ = [np.sign(w) / 3 for w in network.coefs_[:1]] + [3 * np.sign(network.coefs_[1])]
+    network.intercepts_ = [np.full(8, 1 / 3), np.zeros(1)]
+    options = {"grid": "end_point", "scale_dtype": "float64"}
+    model = QuantizedTwoLayerReLU(1, "uniform", network=FrozenEstimator(network), options=options).fit(x, y)
+    np.testing.assert_array_equal(np.abs(model.hidden_), 1)
+    off = np.abs(model.predict(x) - network.predict(x))
+    assert off.max() > 0
+    assert (off <= model.output_error_bound(x)).all()
+
+
 @pytest.mark.parametrize("size", [1e-200, 1e160])
 def test_the_bound_holds_for_weights_and_features_of_any_size(size, rng):
     x = rng.standard_normal((40, 5))

@@ -149,6 +149,11 @@ def test_stochastic_descent_finds_the_minimum_of_a_function_with_edges(bits, rng
     assert np.linalg.norm(found) <= 5
 
 
+def test_stochastic_descent_gives_the_means_of_its_iterates():
+    means = dq_psgd(lambda x, t: np.ones(2) * (t + 1), [0.0, 6.0], step=1, compressor=None)
+    np.testing.assert_allclose([next(means) for _ in range(3)], [[-1, 5], [-2, 4], [-10 / 3, 8 / 3]])
+
+
 def test_biased_codes_are_refused_where_unbiased_ones_are_needed():
     with pytest.raises(ValueError, match="unbiased=True"):
         next(dq_psgd(lambda x, t: x, [1.0], step=1.0, compressor=Compressor(2)))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import evenbits
 from evenbits import decode, quantize
 from evenbits.axes import APART, rotate, rotate_back
+from evenbits.meaning import Meaning
 from evenbits.orthogonal import KINDS
 from evenbits.products import linear
 from evenbits.quantizers import Kashin
@@ -331,6 +332,16 @@ def test_any_json_in_the_new_keys_is_read_or_refused(key, value):
         spec = Kashin(2.5, form=form, codebook="row").spec((16, 64)).to_dict() | {key: value}
         with contextlib.suppress(EncodedError):
             Spec.parse(spec)
+
+
+def test_codes_beyond_all_pairs_mean_the_last_pair(rng):
+    e = quantize(rng.standard_normal((2, 64)), 2.5, "kashin", codebook="row", rotate=False)
+    assert (e.spec["codes"][0], e.spec["books"]) == (5, [2, 2, 3, 2])
+    levels = e.planes["levels"].astype(np.float32)
+    books = Meaning(Spec.parse(e.spec), e.planes["levels"]).books(0, 2)
+    np.testing.assert_array_equal(books[:, 0, :5], levels[:, [0, 1, 0, 1, 1]])
+    np.testing.assert_array_equal(books[:, 1, :5], levels[:, [2, 2, 3, 3, 3]])
+    np.testing.assert_array_equal(books[:, 0, 5:], levels[:, [4, 5, 6, 4, 5, 6]])
 
 
 def test_planes_of_rows_codebooks_are_checked(rng):

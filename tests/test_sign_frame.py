@@ -66,6 +66,14 @@ def test_below_three_bits_it_beats_every_scalar_code_of_the_same_size(bits, rng)
     assert nmse(x, joint) < 0.92 * nmse(x, scalar)
 
 
+@pytest.mark.parametrize("bits", [0.5, 1, 1.4, 2])
+def test_the_encoders_own_scale_is_near_the_one_of_least_error(bits, rng):
+    x = rng.standard_normal((8, 1000))
+    fitted, own = (quantize(x, bits, "sign_frame", fit=f) for f in ("least_squares", "range"))
+    np.testing.assert_array_equal(fitted.planes["codes"], own.planes["codes"])
+    assert fitted.error(x) < own.error(x) < 1.03 * fitted.error(x)
+
+
 def test_more_iterations_lower_the_error(rng):
     x = rng.standard_normal((10, 1024))
     errors = [nmse(x, quantize(x, 2, "sign_frame", iterations=i)) for i in (1, 8, 32, 128)]
