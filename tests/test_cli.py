@@ -99,6 +99,29 @@ def test_decode_gives_floats_back(coded, model, capsys):
     assert {tensor["name"]: tensor["dtype"] for tensor in listed["tensors"]} == dict.fromkeys(original, "float32")
 
 
+@pytest.mark.parametrize("method", ["pruning", "residual"])
+def test_decode_takes_the_first_bits_of_codes_that_have_an_order(method, model, capsys):
+    assert main(["quantize", model, "-b", "16", "-m", method, "-o", "codes.safetensors"]) == 0
+    original, errors = load_file(model), []
+    for bits in ("7", "20", "100"):
+        assert main(["decode", "codes.safetensors", "-o", f"{bits}.safetensors", "--bits", bits]) == 0
+        back = load_file(f"{bits}.safetensors")
+        np.testing.assert_array_equal(back["fc.bias"], original["fc.bias"])
+        errors.append(np.linalg.norm(back["fc.weight"] - original["fc.weight"]))
+    whole = load("codes.safetensors")["fc.weight"]
+    np.testing.assert_array_equal(back["fc.weight"], whole.decode())
+    assert errors[0] > 1.5 * errors[1] >= errors[2]
+    assert whole.cut(7).bits_per_value <= 7
+    assert "fc.weight: bits leaves" in fails(capsys, "decode", "codes.safetensors", "-o", "x", "--bits", ".01")
+    assert not Path("x").exists()
+
+
+def test_decode_says_which_codes_have_no_order(coded, capsys):
+    assert "fc.weight: bits is 2.0; method 'near_democratic' has no stream" in fails(
+        capsys, "decode", coded, "-o", "x", "--bits", "2"
+    )
+
+
 def test_inspect_lists_any_model_file(coded, model, capsys):
     for path, method in ((model, ""), (coded, "near_democratic")):
         assert main(["inspect", path]) == 0
@@ -297,11 +320,11 @@ def test_without_a_model_the_bundled_one_is_shown(few_rates, capsys):
     assert errors == ""
     lines = output.splitlines()
     head = next(line for line in lines if line.lstrip().startswith("bits "))
-    assert head.split() == ["bits", *methods()]
-    assert [line.split()[0] for line in lines[-3:]] == ["4", lines[-2], "float32"]
-    accuracies = [float(word) for word in lines[-3].split()[1::2]]
-    assert len(accuracies) == len(methods())
-    assert min(a for a, kind in zip(accuracies, methods().values(), strict=True) if kind.fixed) > 90
+    assert head.split() == ["bits", "0.5", "4"]
+    rows = {line.split()[0]: line.split()[1:] for line in lines[-len(methods()) - 2 :]}
+    assert rows.keys() == {*methods(), lines[-2], "float32"}
+    assert all(float(rows[name][2]) > 90 for name, kind in methods().items() if kind.fixed)
+    assert max(len(line) for line in lines) <= 120
 
 
 def test_json_of_the_bundled_model(few_rates, capsys):
@@ -318,12 +341,12 @@ def test_plots_are_saved_and_the_same_every_time(suffix, magic, few_rates, capsy
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
-        assert main(["quantize", "--plot", f"{name}.{suffix}"]) == 0
+        assert main(["quantize", "--method", "uniform", "--plot", f"{name}.{suffix}"]) == 0
         assert f"wrote {name}.{suffix}" in capsys.readouterr().out
     one, two = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("one", "two"))
     assert one.startswith(magic) and one == two
     assert "exists already" in fails(capsys, "quantize", "--plot", f"one.{suffix}")
-    assert main(["quantize", "--plot", f"one.{suffix}", "--force"]) == 0
+    assert main(["quantize", "--method", "uniform", "--plot", f"one.{suffix}", "--force"]) == 0
 
 
 def test_a_plot_without_matplotlib_names_the_remedy(few_rates, capsys, tmp_path, monkeypatch):

@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     decode.add_argument("file", metavar="FILE")
     decode.add_argument("-o", "--output", metavar="OUT", required=True)
+    decode.add_argument("-b", "--bits", type=_rate, help="of methods pruning and residual, the first so many bits a value alone")
     _add_common(decode)
 
     inspect = command("inspect", _inspect, "list the tensors of a file", "List the tensors of a model or of codes.")
@@ -219,12 +220,12 @@ def _quantize_digits(arguments: argparse.Namespace) -> None:
         _print_json({"version": 1, "model": "digits", "float32_accuracy": full, "trials": rows})
         return
     cells = {(trial.method, trial.bits): _accuracy(trial.accuracy, trial.bits_per_value) for trial in results}
-    lines = [[f"{float(bits):g}", *(cells[name, bits] for name in names)] for bits in rates]
-    last = ["float32", _accuracy(full, 32), *[""] * (len(names) - 1)]
+    lines = [[name, *(cells[name, bits] for bits in rates)] for name in names]
+    last = ["float32", _accuracy(full, 32), *[""] * (len(rates) - 1)]
     values = sum(weight.size for weight in digits.weights)
     print(f"Digits classifier, {values} weights, {len(digits.labels)} test images, mean of {len(seeds)} seeds.")
     print("Accuracy in %, and in brackets the bits a value with all side information.\n")
-    print(table(["bits", *names], lines, "r" * (len(names) + 1), last))
+    print(table(["bits", *(f"{float(bits):g}" for bits in rates)], lines, "l" + "r" * len(rates), last))
     if arguments.plot:
         print(f"wrote {arguments.plot}")
 
@@ -259,7 +260,8 @@ def _decode(arguments: argparse.Namespace) -> None:
     from evenbits.models import decode_model
     from evenbits.models.report import size_text
 
-    rows = decode_model(arguments.file, arguments.output, workers=arguments.workers, overwrite=arguments.force)
+    bits = None if arguments.bits is None else float(arguments.bits)
+    rows = decode_model(arguments.file, arguments.output, bits=bits, workers=arguments.workers, overwrite=arguments.force)
     if arguments.json:
         tensors = [{"name": row.name, "shape": list(row.shape), "dtype": row.dtype, "bytes": row.after} for row in rows]
         _print_json({"version": 1, "file": arguments.file, "output": arguments.output, "tensors": tensors})

@@ -15,7 +15,7 @@ from evenbits.encoded import decode
 from evenbits.models.plan import Rate
 from evenbits.quantizers import methods, quantize
 
-RATES: tuple[Rate, ...] = (Fraction(1, 2), 1, 2, 3, 4, 5, 6, 7, 8)
+RATES: tuple[Rate, ...] = (Fraction(1, 2), 1, 2, 3, 4, 6, 8)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from evenbits.models.digits import Trial
 
 _COLOURS = ("#7f7f7f", "#d98c21", "#2a7fb8", "#2e8b57", "#a03c78", "#5b4fa2")
 _MARKS = "osD^vP"
+_LINES = ("-", "--", ":")
 _UNDATED: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -32,7 +33,7 @@ def save_plot(path: Path, trials: Sequence[Trial], full_accuracy: float) -> None
     except ModuleNotFoundError:
         raise ModuleNotFoundError('--plot needs matplotlib: pip install "evenbits[plot]"') from None
     with rc_context({"svg.hashsalt": "evenbits", "font.size": 10, "axes.titlesize": 12}):
-        figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+        figure = Figure(figsize=(7.2, 5), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.axhline(100 * full_accuracy, color="0.25", linestyle=(0, (5, 3)), linewidth=1)
@@ -45,7 +46,7 @@ def save_plot(path: Path, trials: Sequence[Trial], full_accuracy: float) -> None
             axes.plot(
                 [trial.bits_per_value for trial in line], [100 * trial.accuracy for trial in line],
                 color=_COLOURS[i % len(_COLOURS)], marker=_MARKS[i % len(_MARKS)], markersize=5, linewidth=1.6,
-                label=method,
+                linestyle=_LINES[i // len(_COLOURS) % len(_LINES)], label=method,
             )  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator([0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 12, 16]))
@@ -58,7 +59,7 @@ def save_plot(path: Path, trials: Sequence[Trial], full_accuracy: float) -> None
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="lower right", fontsize=8, ncols=2, handlelength=3)
         picture = io.BytesIO()
         form = picture_format(path)
         figure.savefig(picture, format=form, dpi=160, metadata=_UNDATED[form])

@@ -110,15 +110,18 @@ def _norm(x: Array) -> float:
     return float(np.sqrt(np.einsum("i,i->", flat, flat, dtype=np.float64)))
 
 
-def decode_model(path: Path, output: Path, *, workers: int = 1, overwrite: bool = False) -> list[Row]:
+def decode_model(
+    path: Path, output: Path, *, bits: float | None = None, workers: int = 1, overwrite: bool = False
+) -> list[Row]:
     """Decode a file of codes to an ordinary safetensors file with the dtypes and shapes of the model it came from.
 
-    All checksums are compared first. Raises EncodedError for a damaged file.
+    bits: of each tensor's codes the first so many a value, see ``Encoded.cut``. All checksums are compared first. Raises
+    EncodedError for a damaged file, ValueError where codes cannot be cut.
     """
     entries, metadata = container.read(path)
     _check_output(output, path, overwrite)
     container.require_intact(path, entries)
-    tensors = {name: entry.decoded(workers=workers) for name, entry in entries.items()}
+    tensors = {name: entry.decoded(workers=workers, bits=bits) for name, entry in entries.items()}
     write_file(output, tensors, lambda _: metadata)
     return [
         Row(name, tensor.shape, tensor.dtype_name, entries[name].nbytes, tensor.nbytes)
