@@ -112,6 +112,7 @@ def test_decode_takes_the_first_bits_of_codes_that_have_an_order(method, model, 
     np.testing.assert_array_equal(back["fc.weight"], whole.decode())
     assert errors[0] > 1.5 * errors[1] >= errors[2]
     assert whole.cut(7).bits_per_value <= 7
+    capsys.readouterr()
     assert "fc.weight: bits leaves" in fails(capsys, "decode", "codes.safetensors", "-o", "x", "--bits", ".01")
     assert not Path("x").exists()
 

@@ -171,7 +171,14 @@ def test_report_counts_the_arrays_of_the_code(model, tmp_path):
 
 @pytest.mark.parametrize(
     "method, options, bits, reason",
-    [("kashin", {}, 3, "two bases"), ("uniform", {}, 10, "1024 levels; the decoder has 8 bits a code")],
+    [
+        ("kashin", {}, 3, "two bases"),
+        ("uniform", {}, 10, "1024 levels; the decoder has 8 bits a code"),
+        ("dead_zone", {}, 3, "no code of fixed width"),
+        ("pruning", {}, 3, "no code of fixed width"),
+        ("magnitude", {}, 3, "no code of fixed width"),
+        ("residual", {}, 2, "no code of fixed width"),
+    ],
 )
 def test_codes_that_c_cannot_decode_are_refused_with_the_reason(tmp_path, method, options, bits, reason):
     path = save(tmp_path / "m.safetensors", ((8, 64),), bits, method, **options)
@@ -190,7 +197,14 @@ def test_codes_that_c_cannot_decode_are_refused_with_the_reason(tmp_path, method
         ({"samples": np.full((2, 8), 128)}, "beyond 127"),
         ({"input_scale": "1/0"}, "input_scale is '1/0'"),
         ({"input_scale": -1}, "input_scale is -1"),
+        ({"samples": np.full((2, 8), 1e300)}, "beyond the range of float32"),
+        ({"input_scale": "1e-300"}, "input_scale is '1e-300'.* 2\\^-126 to 2\\^120"),
+        ({"input_scale": 10**400}, "input_scale is 1000"),
         ({"name": "1x"}, "name is '1x'"),
+        ({"name": "main"}, "name is 'main', which C"),
+        ({"name": "stdint"}, "name is 'stdint'"),
+        ({"name": "evenbits_decode"}, "name is 'evenbits_decode'"),
+        ({"name": "x" * 64}, "longer than 63 letters"),
         ({"labels": np.ones(3)}, "labels has 3 entries; there are 20 samples"),
         ({"layers": "dense"}, "layers has 1 of weights"),
         ({"layers": "dense,pool"}, "layers has 'pool'; known are dense, conv"),
@@ -227,6 +241,61 @@ def test_files_are_replaced_only_if_allowed(model, tmp_path):
     with pytest.raises(FileExistsError, match=r"model\.h exists already"):
         export_c(model, tmp_path, samples=samples())
     export_c(model, tmp_path, samples=samples(), overwrite=True)
+
+
+def test_a_failure_leaves_the_files_as_they_were(model, tmp_path, monkeypatch):
+    export_c(model, tmp_path, samples=samples())
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            export_c(model, tmp_path, activations="float32", overwrite=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_decoder_that_differs_is_replaced_only_if_allowed(model, tmp_path):
+    export_c(model, tmp_path, samples=samples(), name="one")
+    export_c(model, tmp_path, samples=samples(), name="two")
+    (tmp_path / "evenbits_decode.c").write_text("/* mine */")
+    with pytest.raises(FileExistsError, match=r"evenbits_decode\.c exists already"):
+        export_c(model, tmp_path, samples=samples(), name="three")
+    assert not (tmp_path / "three.c").exists()
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_any_names_of_tensors_give_c_that_compiles(tmp_path):
+    weights = evenbits.quantize(np.eye(2, dtype=np.float32), 4, "uniform")
+    for i, name in enumerate(["*/ int x;", "/* a", "\u00e4\u20ac", "a\nb", "\\", "??/", "/*/"]):
+        evenbits.save(tmp_path / f"{i}.m", {f"{name}.weight": weights})
+        report = export_c(tmp_path / f"{i}.m", tmp_path, samples=np.eye(2), name=f"model{i}")
+        assert report["layers"][0]["name"] == f"{name}.weight"
+    flags = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"]
+    subprocess.run(["cc", *flags, *tmp_path.glob("model*.c")], check=True)
+
+
+@pytest.mark.parametrize("bias", [np.nan, np.inf, 1e300])
+def test_a_bias_beyond_float32_is_refused(tmp_path, bias):
+    weights = evenbits.quantize(np.eye(2, dtype=np.float32), 4, "uniform")
+    evenbits.save(tmp_path / "m", {"0.weight": weights, "0.bias": np.array([bias, 1])})
+    with pytest.raises(ValueError, match=r"bias of 0\.weight has a number that is not finite in float32"):
+        read_network(tmp_path / "m")
+
+
+@pytest.mark.parametrize("rows, columns", [(1, 2**24 + 1), (2**16 + 1, 2**14)])
+def test_more_codes_than_the_decoder_counts_are_refused(tmp_path, rows, columns):
+    weights = prepare(save(tmp_path / "m", ((4, 8),)), samples=samples()).network.layers[0].weights
+    spec = dataclasses.replace(evenbits.Spec("uniform", (rows, columns), 4), codes=weights._spec.codes)
+    assert "are too many; the decoder has rows of 2^24" in refusal(SimpleNamespace(_meaning=spec))
+
+
+def test_tiny_samples_have_a_scale_that_floats_have(model):
+    ready = prepare(model, samples=np.full((2, 8), 1e-44, np.float32))
+    assert ready.scale == 2.0**-126
+    assert (ready.inputs == 0).all()
 
 
 def test_command_writes_the_code_and_prints_the_report(digits, tmp_path, capsys):

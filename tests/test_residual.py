@@ -65,6 +65,22 @@ def test_every_layer_makes_the_array_finer(options):
     assert (np.diff(shorter) > 0).all()
 
 
+@pytest.mark.parametrize("options", [{}, {"books": "kmeans", "width": 2}, {"transform": "pca"}])
+def test_bits_are_a_ceiling_of_the_first_layers(options):
+    encoded = Residual(0.51, **options).encode(decaying(300))
+    side = first_of(encoded, 0).bits_per_value
+    for bits in np.linspace(side + 0.01, encoded.bits_per_value + 0.01, 7):
+        cut = encoded.cut(bits)
+        layers = len(cut._meaning.depths)
+        assert cut.bits_per_value <= bits and cut.planes.keys() <= encoded.planes.keys()
+        np.testing.assert_array_equal(encoded.decode(bits=bits), first_of(encoded, layers).decode())
+        if layers < len(encoded._meaning.depths):
+            assert first_of(encoded, layers + 1).bits_per_value > bits
+    assert layers == len(encoded._meaning.depths)
+    with pytest.raises(ValueError, match="bits leaves no layer; variances and spec alone take"):
+        encoded.cut(side / 2)
+
+
 def test_the_same_bytes_everywhere(isa):
     x = (np.arange(3000) * 7919 % 2003 / 1001.5 - 1).reshape(-1, 24).astype(np.float32) * np.linspace(
         1, 0.1, 24, dtype=np.float32

@@ -85,11 +85,16 @@ class Entry:
     def value(self) -> Encoded | Array:
         return self.planes[""].array() if self.spec is None else self.encoded()
 
-    def decoded(self, *, workers: int = 1) -> Tensor:
-        """The tensor with the dtype and shape it had before; its values are decoded when they are read."""
+    def decoded(self, *, workers: int = 1, bits: float | None = None) -> Tensor:
+        """The tensor with the dtype and shape it had before; its values are decoded when they are read, from ``bits`` a value."""
         if self.spec is None:
             return self.planes[""]
         encoded = self.encoded()
+        if bits is not None:
+            try:
+                encoded = encoded.cut(bits)
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {error}") from None
         shape = encoded.shape if self.shape is None else self.shape
         return float_tensor(encoded.dtype, shape, lambda: decode(encoded, workers=workers))
 

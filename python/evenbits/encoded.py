@@ -15,6 +15,7 @@ from evenbits import _fused
 from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, output, peak_exponent, real, widened, workers_of
 from evenbits._chunks import CHUNK, for_row_chunks
 from evenbits.codings import Coding, RefinementStream, parse
+from evenbits.codings.residual import ResidualLayers
 from evenbits.meaning import Meaning
 from evenbits.spec import EncodedError, Spec, canonical_json
 
@@ -70,15 +71,16 @@ class Encoded:
         return decode(self, bits=bits, out=out, workers=workers)
 
     def cut(self, bits: float) -> Encoded:
-        """The beginning of a stream of successive refinement: at most ``bits`` bits a value, everything counted.
+        """The beginning of a stream of successive refinement, or the first layers of several: at most ``bits`` bits a value,
+        everything counted.
 
         Raises ValueError for other methods, whose codes have no such order, and if not even the spec and scales fit.
         """
-        coding, most = self._meaning, real(bits, "bits", 0, math.inf)
-        if not isinstance(coding, RefinementStream):
+        coding, most, values = self._meaning, real(bits, "bits", 0, math.inf), math.prod(self.shape)
+        if not isinstance(coding, (RefinementStream, ResidualLayers)):
             raise ValueError(f"bits is {bits}; method {self.method!r} has no stream that can be cut")
         validate(self)
-        allowed = int(min(most * coding.values / 8, 2**62)) if coding.values else 2**62
+        allowed = int(min(most * values / 8, 2**62)) if values else 2**62
         shorter, planes = coding.cut(self.planes, allowed)
         return Encoded(planes, shorter.to_dict())
 

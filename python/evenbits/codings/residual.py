@@ -172,6 +172,15 @@ class ResidualLayers(Coding):
         if self.stored and np.abs(planes["codewords"]).max(initial=0) * max(len(self.depths), 1) > LARGEST["float32"] / 2:
             raise EncodedError("plane 'codewords' holds a number too large for sums")
 
+    def cut(self, planes: Mapping[str, Array], allowed: int) -> tuple[ResidualLayers, dict[str, Array]]:
+        """As many of the first layers as fit into so many bytes. Raises ValueError if what they are made of does not."""
+        for layers in range(len(self.depths), -1, -1):
+            short = first_layers(self, planes, layers)
+            if short[1].nbytes() <= allowed:
+                return short[1], short[0]
+        least = 8 * short[1].nbytes() / max(self.rows * self.d, 1)
+        raise ValueError(f"bits leaves no layer; variances and spec alone take {least:.4g} bits a value")
+
     def decoder(self, planes: Mapping[str, Array]) -> Rows:
         write, order = self._sums(planes)
 
