@@ -1,3 +1,4 @@
+import hashlib
 import io
 
 import numpy as np
@@ -38,6 +39,7 @@ def outputs(layers, x):
 
 NAMES = ["0.weight", "3.0.weight", "4.weight", "last.weight"]
 IMAGES = numbers(60, 2, 8, 8)
+DIGESTS = {"path_following": "4e327c8508130949", "error_feedback": "36392e98335bb903", "nearest": "95b9cdb5e5f1af90"}
 
 
 def relative(y, z):
@@ -58,6 +60,49 @@ def test_convolutions_are_sums_over_windows(groups, stride, padding, dilation):
         np.testing.assert_allclose(y[n, o, i, j], (window * w[o]).sum() + b[o], rtol=1e-5, atol=1e-5)
     height = (9 + sum(layer.patches.padding[0]) - 2 * dh - 1) // sh + 1
     assert y.shape == (2, 8, height, (8 + sum(layer.patches.padding[1]) - dw - 1) // sw + 1)
+
+
+@pytest.mark.parametrize("method", ["path_following", "error_feedback", "nearest"])
+def test_lists_of_layers_have_the_same_codes_on_every_machine(isa, method):
+    rng = np.random.default_rng(7)
+
+    def fractions(*shape):  # no logarithm: it differs between systems
+        return (rng.integers(-64, 65, shape) / 64).astype(np.float32)
+
+    layers = [
+        Conv(fractions(6, 2, 3, 3), fractions(6), padding=1, stride=2),
+        ReLU(),
+        Residual(Conv(fractions(6, 1, 3, 3), fractions(6), padding=1, groups=6), ReLU(6)),
+        Pool(2, kind="mean"),
+        Flatten(),
+        Dense(fractions(7, 54), fractions(7)),
+    ]
+    made = quantize_network(layers, fractions(60, 2, 12, 12), 3, method, batch=12, rows=600)
+    digest = hashlib.sha256()
+    for name, code in made.encoded.items():
+        assert "portable" not in code.spec
+        digest.update(b"".join([code.planes[plane].tobytes() for plane in sorted(code.planes)]))
+        digest.update(made.biases[name.replace("weight", "bias")].tobytes())
+    assert digest.hexdigest()[:16] == DIGESTS[method]
+
+
+def test_codes_that_rest_on_other_products_are_marked():
+    data = numbers(40, 6)
+    for layers, options in (([Dense(numbers(4, 6))], {"portable": False}), ([np.tanh, Dense(numbers(4, 6))], {})):
+        made = quantize_network(layers, data, 4, clip=1.0, batch=10, **options)
+        assert [code.spec["portable"] for code in made.encoded.values()] == [False]
+    assert "portable" not in quantize_network([np.tanh, Dense(numbers(4, 6))], data, 4, "uniform").encoded["1.weight"].spec
+
+
+def test_layers_compute_in_the_wider_dtype():
+    weight = numbers(4, 6)
+    for kind, expected in ((np.float16, np.float32), (np.uint8, np.float32), (np.int64, np.float64), (np.float64, np.float64)):
+        x = np.abs(numbers(5, 6, scale=9)).astype(kind)
+        y = Dense(weight)(x)
+        assert y.dtype == expected
+        np.testing.assert_allclose(y, x.astype(float) @ weight.T.astype(float), rtol=1e-5, atol=1e-4)
+    with pytest.raises(ValueError, match="the input of last has 5 values; it takes 6"):
+        Dense(weight, name="last")(numbers(2, 5))
 
 
 def test_convolutions_have_any_number_of_axes():

@@ -218,6 +218,7 @@ def test_only_what_may_be_folded_is_folded_and_only_what_may_be_replaced_is_quan
     assert 0 < relative(run(model, [(x,)]), run(made.model, [(x,)])) < 0.1
     for name in names:
         np.testing.assert_array_equal(made.model.state_dict()[name].numpy(), evenbits.decode(made.encoded[name]))
+        assert made.encoded[name].spec["portable"] is False
 
 
 def test_inputs_may_be_named():

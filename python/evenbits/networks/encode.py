@@ -56,7 +56,7 @@ def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int)
         whole = taught(bits, seed=seed, stream=number * 2**24, **own)
         if applies(whole, seen):
             encoded, clamped = encode_groups(whole, seen, workers)
-            return Coded(_of(layer, encoded), clamped, _rounded(whole, encoded, layer.matrix))
+            return Coded(_of(layer, encoded, seen.same), clamped, _rounded(whole, encoded, layer.matrix))
         parts = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # quantize_network warns, once for all layers
@@ -65,14 +65,15 @@ def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int)
                 parts.append(quantizer.encode(matrix, data, workers=workers))
         encoded = _joined(parts, layer.matrix)
         clamped = sum(part.report.saturated for part in parts)
-        return Coded(_of(layer, encoded), clamped, _rounded(whole, encoded, layer.matrix))
+        return Coded(_of(layer, encoded, seen.same), clamped, _rounded(whole, encoded, layer.matrix))
 
     return encode
 
 
-def _of(layer: Layer, encoded: Encoded) -> Encoded:
-    """The same, to be decoded to the layer's own dtype."""
-    return Encoded(encoded.planes, encoded.spec | {"dtype": stored_dtype(layer.dtype)})
+def _of(layer: Layer, encoded: Encoded, same: bool = True) -> Encoded:
+    """The same, to be decoded to the layer's own dtype; marked where codes rest on what differs between machines."""
+    spec = encoded.spec | {"dtype": stored_dtype(layer.dtype)}
+    return Encoded(encoded.planes, spec if same else spec | {"portable": False})
 
 
 def _rounded(quantizer: PathFollowing, encoded: Encoded, matrix: Array) -> Array | None:

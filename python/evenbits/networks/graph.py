@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 from evenbits._arrays import Array, as_floats
-from evenbits.networks.layers import Conv, Dense, Layer, Residual
+from evenbits.networks.layers import Conv, Dense, Flatten, Layer, Pool, ReLU, Residual
 
 Pair = tuple[Any, Any]
 """A value of the network as it was, and of the one whose earlier layers are quantized."""
@@ -28,10 +28,15 @@ class Node(NamedTuple):
 
 
 class Graph:
-    """A network whose steps are known: one pass, in which the values that are still needed are kept for all batches."""
+    """A network whose steps are known: one pass, in which the values that are still needed are kept for all batches.
 
-    def __init__(self, nodes: Sequence[Node], inputs: int, model: Any, tensors: Callable[[], dict[str, Array]]) -> None:
-        self.nodes, self.inputs, self.model, self.tensors = list(nodes), inputs, model, tensors
+    portable: whether all steps give the same numbers on every machine.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node], inputs: int, model: Any, tensors: Callable[[], dict[str, Array]], portable: bool = False
+    ) -> None:
+        self.nodes, self.inputs, self.model, self.tensors, self.portable = list(nodes), inputs, model, tensors, portable
         self.layers = [node.layer for node in nodes if node.layer is not None]
 
     def walk(self, batches: Sequence[tuple[Any, ...]], chosen: set[str]) -> Iterator[tuple[Layer, Iterator[Pair]]]:
@@ -73,7 +78,13 @@ def graph_of_list(layers: Sequence[Callable[[Array], Array]]) -> Graph:
         found = {f"{name}.{key}": getattr(layer, key) for name, layer in weighted.items() for key in ("weight", "bias")}
         return {name: value for name, value in found.items() if value is not None}
 
-    return Graph(nodes, 1, few, tensors)
+    return Graph(nodes, 1, few, tensors, _portable(layers))
+
+
+def _portable(layers: Sequence[Any]) -> bool:
+    """Whether no function is among them but those known here."""
+    own = (Dense, Conv, ReLU, Pool, Flatten)
+    return all(_portable(layer.layers) if type(layer) is Residual else type(layer) in own for layer in layers)
 
 
 def _append(nodes: list[Node], weighted: dict[str, Any], full: list[Any], few: list[Any], prefix: str, value: int) -> int:

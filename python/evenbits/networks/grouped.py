@@ -9,8 +9,8 @@ import numpy as np
 from evenbits._arrays import Array
 from evenbits.encoded import Encoded
 from evenbits.networks.seen import Seen
-from evenbits.path_following import Calibration, Rounding
-from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
+from evenbits.path_following import Calibration, Rounding, add_gram, multiply_add
+from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest, unit_factor
 from evenbits.quantizers.path_following import PathFollowing
 from evenbits.quantizers.path_layer import radius_of_rows
 from evenbits.random import random_bits
@@ -48,7 +48,8 @@ def encode_groups(quantizer: PathFollowing, seen: Seen, workers: int) -> tuple[E
     step = groups.radius * np.where(groups.clip > 0, groups.clip, clips[0]) / groups.top
     alphabet, steps = quantizer.alphabet, np.where(step > 0, step, 1.0)
     plain = Nearest(quantizer.bits, step=steps, alphabet=alphabet, per="row", scale_dtype=quantizer.scale_dtype)
-    encoded = plain.encode(values, Calibration(n, held_out=0, portable=False).update(np.zeros((1, n))), workers=workers)
+    data = Calibration(n, held_out=0, portable=seen.portable).update(np.zeros((1, n)))
+    encoded = plain.encode(values, data, workers=workers)
     return Encoded(encoded.planes, encoded.spec | {"method": quantizer.method}), int(clamped.sum())
 
 
@@ -76,7 +77,7 @@ class _Groups:
         cross = np.stack([data.gram if data.cross is None else data.cross for data in seen.groups])
         few, mixed = _held(seen) or (gram, cross)
         if isinstance(quantizer, ErrorFeedback):
-            mean = np.einsum("gii->g", gram) / n
+            mean = _sum(np.einsum("gii->gi", gram)) / n
             gram = gram + np.where(mean > 0, quantizer.damping * mean, 1.0)[:, None, None] * np.eye(n)
         size = np.einsum("gii->gi", gram)
         order = np.argsort(-size, axis=1, kind="stable") if quantizer.columns == "norm" else np.tile(np.arange(n), (groups, 1))
@@ -84,13 +85,12 @@ class _Groups:
         order = np.repeat(order, neurons, axis=0)
         w = np.take_along_axis(grouped.reshape(-1, n), order, axis=1)
         size = np.einsum("rii->ri", gram)
-        live = (size > 0) & (size >= quantizer.dead * size.mean(axis=1, keepdims=True))
+        live = (size > 0) & (size >= quantizer.dead * _sum(size)[:, None] / n)
         start = w
         if isinstance(quantizer, Nearest):
             live = np.zeros_like(live)
         elif isinstance(quantizer, ErrorFeedback):
-            lower = np.linalg.cholesky(gram[:, ::-1, ::-1])[:, ::-1, ::-1]
-            gram = lower / np.einsum("rii->ri", lower)[:, None, :]
+            gram = unit_factor(gram)
         else:
             start = _aligned(w, cross, gram, live, int(quantizer.order))
         count = quantizer.levels
@@ -109,8 +109,7 @@ class _Groups:
     def error(self, q: Array) -> Array:
         """Of each neuron's output, squared, but for what does not depend on q."""
         few, mixed = self.held
-        found: Array = np.einsum("ri,rij,rj->r", q, few, q) - 2 * np.einsum("ri,rij,rj->r", self.w, mixed, q)
-        return found
+        return _sum((_times(q, few) - 2 * _times(self.w, mixed)) * q)
 
     def restored(self, q: Array) -> Array:
         out = np.empty_like(q)
@@ -128,18 +127,35 @@ def _held(seen: Seen) -> tuple[Array, Array] | None:
     """Y^T Y and X^T Y of the rows held out, group by group."""
     if not seen.held:
         return None
-    pairs = [(x.astype(np.float64), y.astype(np.float64)) for x, y in seen.held]
-    few = sum((y.swapaxes(1, 2) @ y for _, y in pairs), np.zeros(()))
-    return few, sum((x.swapaxes(1, 2) @ y for x, y in pairs), np.zeros(()))
+    groups, _, n = seen.layer.grouped.shape
+    few, mixed = np.zeros((2, groups, n, n))
+    for x, y in seen.held:
+        for i in range(groups):
+            add_gram(y[i], few[i])
+            multiply_add(x[i].T, y[i], mixed[i])
+    return few, mixed
+
+
+def _sum(values: Array) -> Array:
+    """Of every row, one after the other on every machine."""
+    return np.asarray(np.add.accumulate(values, axis=1)[:, -1])
+
+
+def _times(rows: Array, matrices: Array) -> Array:
+    """Each row times its matrix, in one order."""
+    out = np.zeros_like(rows)
+    for s in range(rows.shape[1]):
+        out += rows[:, s, None] * matrices[:, s]
+    return out
 
 
 def _aligned(w: Array, cross: Array, gram: Array, live: Array, order: int) -> Array:
     """Weights whose outputs on the quantized inputs are near those of the full network, as ``PathFollowing`` has them."""
-    base = np.einsum("rs,rst->rt", w, np.triu(cross))
+    base = _times(w, np.triu(cross))
     v, _ = _recursion(np.where(live, 0.0, w), base, gram, live)
-    target = np.einsum("rs,rst->rt", w, cross)
+    target = _times(w, cross)
     for _ in range(order - 1):
-        change, _ = _recursion(np.zeros_like(v), target - np.einsum("rs,rst->rt", v, gram), gram, live)
+        change, _ = _recursion(np.zeros_like(v), target - _times(v, gram), gram, live)
         v = v + change
     return v
 
@@ -156,7 +172,7 @@ def _recursion(
     """``evenbits.path_following.recursion`` with a Gram matrix for every row; gives numbers, not codes."""
     z, out, clamped = np.zeros_like(w), np.zeros_like(w), np.zeros(len(w), np.int64)
     for t in range(w.shape[1]):
-        v = -np.einsum("rs,rs->r", z[:, :t], gram[:, :t, t])
+        v = -_sum(z[:, :t] * gram[:, :t, t]) if t else np.zeros(len(w))
         if base is not None:
             v += base[:, t]
         a = w[:, t] + np.where(live[:, t], v / np.where(live[:, t], gram[:, t, t], 1), 0)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from evenbits._arrays import Array, as_floats, integer
+from evenbits.path_following import multiply_add
 
 Sizes = int | Sequence[int]
 Sides = int | Sequence[int | tuple[int, int]]
@@ -120,7 +121,10 @@ class Dense:
         return None
 
     def __call__(self, x: Array) -> Array:
-        y: Array = x @ self.weight.T
+        inputs = self.weight.shape[1]
+        if x.shape[-1] != inputs:
+            raise ValueError(f"the input of {self.name or 'a dense layer'} has {x.shape[-1]} values; it takes {inputs}")
+        y = product(x.reshape(-1, inputs), self.weight).reshape(*x.shape[:-1], len(self.weight))
         return y if self.bias is None else y + self.bias
 
 
@@ -158,7 +162,7 @@ class Conv:
         outputs = windows.shape[2 : 2 + n]
         rows = self.patches.rows(x, lambda count: None)
         matrix = self.weight.reshape(self.patches.groups, -1, rows.shape[2])
-        y = np.moveaxis(rows @ matrix.swapaxes(1, 2), 0, 1).reshape(len(x), *outputs, -1)
+        y = np.concatenate([product(own, m) for own, m in zip(rows, matrix, strict=True)], axis=1).reshape(len(x), *outputs, -1)
         if self.bias is not None:
             y = y + self.bias
         return np.ascontiguousarray(np.moveaxis(y, -1, 1))
@@ -186,9 +190,12 @@ class Pool:
         n = x.ndim - 2
         kernel, stride = sizes(self.size, n, "size"), sizes(self.stride, n, "stride")
         windows = Patches(kernel, stride, ((0, 0),) * n, (1,) * n).windows(x)
-        axes = tuple(range(-n, 0))
-        y: Array = windows.max(axis=axes) if self.kind == "max" else windows.mean(axis=axes, dtype=x.dtype)
-        return y
+        if self.kind == "max":
+            return np.asarray(windows.max(axis=tuple(range(-n, 0))))
+        total = np.zeros(windows.shape[:-n], x.dtype)
+        for place in np.ndindex(*kernel):
+            total += windows[(..., *place)]
+        return np.asarray(total / np.asarray(math.prod(kernel), x.dtype))
 
 
 class Flatten:
@@ -209,6 +216,13 @@ class Residual:
         for layer in self.layers:
             y = layer(y)
         return x + y
+
+
+def product(x: Array, w: Array) -> Array:
+    """x w^T, summed in float64 and in one order, so that it is the same on every machine."""
+    kind = np.float64 if np.result_type(x.dtype, w.dtype) == np.float64 else np.float32
+    a, b = np.ascontiguousarray(x, kind), np.ascontiguousarray(w.T, kind)
+    return multiply_add(a, b, np.zeros((len(a), b.shape[1]))).astype(kind)
 
 
 def weights(value: Any, least: int, most: int) -> Array:

@@ -242,6 +242,8 @@ class Reached(Exception):
 class Hooked:
     """A module run as a whole, up to each layer in turn: takes no memory for values, and time quadratic in the depth."""
 
+    portable = False
+
     def __init__(self, full: nn.Module, few: nn.Module, make: _Layers, batches: Sequence[tuple[Any, ...]]) -> None:
         self.full, self.model = full, few
         names = {module: name for name, module in full.named_modules()}

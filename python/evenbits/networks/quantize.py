@@ -123,6 +123,7 @@ def quantize_network(
     bias_correction: bool = True,
     fold: bool = True,
     trace: bool = True,
+    portable: bool = True,
     state: Path | None = None,
     progress: Progress | bool | None = None,
     seed: int = 0,
@@ -150,11 +151,12 @@ def quantize_network(
     trace: follow the network step by step (torch.fx), with values kept for all batches. Where it can't be traced, or with False,
     it is run up to each layer again: no memory for values, but time quadratic in the depth. A layer that is used several times
     is calibrated where it is used first.
+    portable: False leaves sums over data to BLAS, of lists too.
     state: a folder in which each finished layer is kept; the same call goes on from there.
     progress: True draws a bar on a terminal; a function is called with (weights done, of how many, name).
 
-    Activations and sums over them go through the framework's and BLAS's products, which differ between machines in their last
-    bits: what a network's codes are may too. Decoding is the same everywhere.
+    A list of layers of NumPy, none of them a function of yours, gets the same codes on every machine. PyTorch's products differ
+    between machines in their last bits: a module's codes may too, and their specs say so. Decoding is the same everywhere.
     Warns (RuntimeWarning) where a layer's error held out is greater than nearest rounding's. Raises ValueError and TypeError that
     name the argument.
     Sources: Zhang and Saab, arXiv 2309.10975; Lybrand and Saab, arXiv 2010.15979; Frantar et al., arXiv 2210.17323.
@@ -170,7 +172,7 @@ def quantize_network(
                          f"{len(network.layers)} layers with weights")  # fmt: skip
     encode = encoder_of(method, options, seed, workers)
     settings = {"bits": chosen, "method": method, "options": options, "seed": seed, "rows": rows, "hold": hold,
-                "bias_correction": bias_correction, "fold": fold,
+                "bias_correction": bias_correction, "fold": fold, "portable": portable,
                 "patches": [layer.patches for layer in network.layers]}  # fmt: skip
     kept = None
     if state is not None:
@@ -186,8 +188,9 @@ def quantize_network(
                 shown(done, total, layer.name)
             found = kept.load(layer.name) if kept else None
             if found is None:
-                found = _quantize_layer(layer, Seen(layer, pairs, len(batches), rows=rows, hold=hold, seed=seed, stream=number),
-                                        chosen[layer.name], encode, number, bias_correction)  # fmt: skip
+                seen = Seen(layer, pairs, len(batches), rows=rows, hold=hold, seed=seed, stream=number,
+                            portable=bool(portable), same=network.portable, workers=workers)  # fmt: skip
+                found = _quantize_layer(layer, seen, chosen[layer.name], encode, number, bias_correction)
                 if kept:
                     kept.save(layer.name, *found)
             code, bias, report = found

@@ -10,7 +10,7 @@ import numpy as np
 from evenbits._arrays import Array, as_array
 from evenbits.networks.graph import Pair
 from evenbits.networks.layers import Layer
-from evenbits.path_following import Calibration
+from evenbits.path_following import Calibration, multiply_add
 from evenbits.random import random_subset
 
 SEARCHED = 512
@@ -21,14 +21,26 @@ class Seen:
     """A ``Calibration`` for every group of inputs, and what errors of the layer are measured by.
 
     Of ``rows`` rows in all, every batch gives an equal share, drawn at random; those of every ``hold``-th batch are held out.
+    portable: as of a ``Calibration``; means are in one order anyway. same: whether the rows are the same on every machine.
     """
 
     def __init__(
-        self, layer: Layer, pairs: Iterator[Pair], batches: int, *, rows: int, hold: int, seed: int, stream: int, workers: int = 1
+        self,
+        layer: Layer,
+        pairs: Iterator[Pair],
+        batches: int,
+        *,
+        rows: int,
+        hold: int,
+        seed: int,
+        stream: int,
+        portable: bool = True,
+        same: bool = True,
+        workers: int = 1,
     ) -> None:
-        self.layer = layer
+        self.layer, self.portable, self.same = layer, portable, same
         groups, _, inputs = layer.grouped.shape
-        self.groups = [Calibration(inputs, held_out=0, portable=False) for _ in range(groups)]
+        self.groups = [Calibration(inputs, held_out=0, portable=portable) for _ in range(groups)]
         self.count, self.energy = 0, 0.0
         self.sums = np.zeros((2, groups, inputs))
         self.held: list[tuple[Array, Array]] = []
@@ -53,7 +65,9 @@ class Seen:
                 group.update(x[i], None if y is x else y[i], workers=workers)
             self.count += x.shape[1]
             self.energy += float(((x @ weights) ** 2).sum())
-            self.sums += x.sum(axis=1, dtype=np.float64), y.sum(axis=1, dtype=np.float64)
+            for sums, values in zip(self.sums, (x, y), strict=True):
+                for i, own in enumerate(values):
+                    multiply_add(np.ones((1, len(own)), own.dtype), own, sums[i : i + 1], workers=workers)
 
     def error(self, matrix: Array) -> float:
         """|X W^T - Y Q^T| / |X W^T| over the calibration rows, Q in the shape of the layer's matrix."""
@@ -83,7 +97,7 @@ class Seen:
             return np.zeros(len(matrix))
         w, full, few = self.layer.grouped, *(self.sums / self.count)
         q = matrix.reshape(w.shape)
-        moved: Array = np.einsum("goi,gi->go", w, full) - np.einsum("goi,gi->go", q, few)
+        moved: Array = np.add.accumulate(w * full[:, None] - q * few[:, None], axis=2)[:, :, -1]
         return moved.reshape(-1)
 
 

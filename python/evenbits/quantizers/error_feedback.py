@@ -80,19 +80,19 @@ class Nearest(PathFollowing):
 
 
 def unit_factor(h: Array, *, portable: bool = True) -> Array:
-    """The upper triangular M with a diagonal of ones of h = M D M^T, h symmetric and positive definite, D diagonal.
+    """The upper triangular M with a diagonal of ones of h = M D M^T, h (..., n, n) symmetric and positive definite, D diagonal.
 
     In one order of operations, the last column first; ``portable=False`` leaves it to LAPACK. Raises ValueError where h is
     not positive definite.
     """
     if not portable:
-        lower = np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1]
-        return np.ascontiguousarray(lower / lower.diagonal())
-    h, m = h.copy(), np.eye(len(h))
-    for t in range(len(h) - 1, -1, -1):
-        pivot = h[t, t]
-        if not pivot > 0:
+        lower = np.linalg.cholesky(h[..., ::-1, ::-1])[..., ::-1, ::-1]
+        return np.ascontiguousarray(lower / np.einsum("...ii->...i", lower)[..., None, :])
+    h, m = h.copy(), np.broadcast_to(np.eye(h.shape[-1]), h.shape).copy()
+    for t in range(h.shape[-1] - 1, -1, -1):
+        pivot = h[..., t, t, None]
+        if not (pivot > 0).all():
             raise ValueError(f"the Gram matrix has no positive pivot at column {t}; take more damping")
-        m[:t, t] = h[:t, t] / pivot
-        h[:t, :t] -= np.multiply.outer(m[:t, t] * pivot, m[:t, t])
+        m[..., :t, t] = column = h[..., :t, t] / pivot
+        h[..., :t, :t] -= (column * pivot)[..., :, None] * column[..., None, :]
     return m
