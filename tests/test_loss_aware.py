@@ -3,7 +3,7 @@ import pytest
 
 import evenbits
 from evenbits.networks import Dense, ReLU, Residual, quantize_loss_aware
-from evenbits.networks.loss_aware import network_call
+from evenbits.networks.loss_aware import activation_clips, network_call
 from evenbits.quantizers import LossAware
 from evenbits.quantizers.clipping import clipping_level, on_levels, power_error
 from evenbits.quantizers.loss_aware import Clipped, bias_shift, parabola_vertex, search_clips
@@ -119,8 +119,22 @@ def test_saved_networks_decode_to_the_models_weights(rng, tmp_path):
     found.save(tmp_path / "m")
     back = evenbits.load(tmp_path / "m")
     np.testing.assert_array_equal(back["5.weight"].decode().astype(np.float64), found.model[5].weight)
+    assert activation_clips(tmp_path / "m") == {}
     with pytest.raises(ValueError, match="no layer is left"):
         quantize_loss_aware(model, x, lambda few: 0.0, exclude=["*"])
+
+
+def test_saved_networks_know_their_activations_clips(rng, tmp_path):
+    model, x = network(rng), rng.standard_normal((64, 12))
+    found = quantize_loss_aware(model, x, lambda few: 0.0, 3, 2, powers=[3], iterations=0)
+    found.save(tmp_path / "m")
+    assert evenbits.container.verify(tmp_path / "m").ok
+    clips = activation_clips(tmp_path / "m")
+    assert clips and set(clips) == set(found.clips) - set(found.encoded)
+    for name, (clip, levels) in clips.items():
+        assert clip == found.clips[name] and levels == 4
+    y = np.linspace(-1, 50, 99, dtype=np.float32)
+    np.testing.assert_array_equal(found.model[1](y), on_levels(np.maximum(y, 0), *clips["1"], signed=False))
 
 
 def test_modules_of_pytorch_have_their_relus_quantized(rng):

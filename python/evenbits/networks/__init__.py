@@ -2,7 +2,7 @@
 
 from evenbits.networks.graph import Graph
 from evenbits.networks.layers import Conv, Dense, Flatten, Layer, Patches, Pool, ReLU, Residual
-from evenbits.networks.loss_aware import LossAwareNetwork, quantize_loss_aware
+from evenbits.networks.loss_aware import LossAwareNetwork, activation_clips, quantize_loss_aware
 from evenbits.networks.quantize import LayerReport, QuantizedNetwork, open_network, quantize_network
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "QuantizedNetwork",
     "ReLU",
     "Residual",
+    "activation_clips",
     "open_network",
     "quantize_loss_aware",
     "quantize_network",

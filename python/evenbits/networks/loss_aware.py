@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -21,6 +22,8 @@ from evenbits.quantizers.base import rational
 from evenbits.quantizers.clipping import on_levels
 from evenbits.quantizers.loss_aware import Clipped, ClipSearch, LossAware, search_clips
 
+CLIPS = "evenbits.activation_clips"
+"""The key of a file's metadata."""
 SAMPLE = 1 << 16
 """Values of an activation that its clips are first chosen by."""
 
@@ -39,11 +42,20 @@ class LossAwareNetwork:
     biases: dict[str, Array]
     search: ClipSearch
     network: Any
+    activation_levels: int = 0
 
     def save(self, path: Path) -> int:
-        """Write all tensors to a file, the quantized ones as codes; its size. Clips of activations are not among them."""
+        """Write all tensors to a file, the quantized ones as codes; its size. ``activation_clips`` reads those of ReLUs."""
         entries = [container.entry_of(n, self.encoded.get(n, value)) for n, value in self.network.tensors().items()]
-        return container.write(path, entries)
+        gates = {name: [clip, self.activation_levels] for name, clip in self.clips.items() if name not in self.encoded}
+        return container.write(path, entries, metadata={CLIPS: json.dumps(gates)} if gates else None)
+
+
+def activation_clips(path: Path) -> dict[str, tuple[float, int]]:
+    """Clip and number of levels of each ReLU of a file that ``LossAwareNetwork.save`` wrote: y becomes the nearest of so many
+    equal steps from 0 to the clip."""
+    text = container.read(path)[1].get(CLIPS, "{}")
+    return {name: (float(clip), int(levels)) for name, (clip, levels) in json.loads(text).items()}
 
 
 class _Gate:
@@ -130,7 +142,7 @@ def quantize_loss_aware(
             biases[layer.bias_name] = bias
     named = [layer.name for layer in layers] + [gate.name for gate in gates]
     return LossAwareNetwork(
-        network.model, encoded, dict(zip(named, map(float, search.clips), strict=True)), biases, search, network
+        network.model, encoded, dict(zip(named, map(float, search.clips), strict=True)), biases, search, network, levels
     )
 
 
