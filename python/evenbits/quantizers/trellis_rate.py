@@ -1,0 +1,265 @@
+"""The step of an entropy-coded trellis whose bytes just fit. Nothing of the mathematics library decides it."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from evenbits import _core
+from evenbits._arrays import Array, peak_exponent
+from evenbits._chunks import for_row_chunks
+from evenbits.codings.trellis import EntropyTrellisStream
+from evenbits.encoded import Encoded
+from evenbits.quantizers.stream import sum_of
+from evenbits.transforms import randomized_hadamard
+from evenbits.trellis import BLOCK, FINENESS, MOST_LEVEL, Model, exp2, fitted, guessed, lanes_of, log2
+
+SAMPLE, PIECE = 1 << 17, 1 << 12
+"""Numbers that steps are tried on, in pieces."""
+ROUNDS = 4
+"""Searches until a model has settled, nearly."""
+NEAR = 0.0008
+"""Bits a value that need not be used."""
+GAUSS = 1.2533
+"""Standard deviations in a mean magnitude, of a Gaussian."""
+RATES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+STEPS = (2.8, 2.6, 2.3, 1.0, 0.72, 0.56, 0.46, 0.25, 0.128)
+"""Of a Gaussian, at these bits a value."""
+PRICES = ((0.12, 0.12, 0.12, 1.2, 1.3, 1.1, 0.75, 0.55, 0.42), (0.12, 0.12, 0.14, 0.35, 0.45, 0.5, 0.5, 0.45, 0.42))
+"""Of a bit, in squares of the step: with 8 states or fewer, and with 128 or more."""
+OTHERS = (0.12, 0.45, 1.1)
+"""Tried for laws that may be others."""
+
+
+class Found(NamedTuple):
+    """Symbols of numbers in steps, the model that suits them, and what they take: all of it, in bytes."""
+
+    model: Model
+    fit: Model
+    """The same, of indices that did not come as well."""
+    symbols: Array
+    places: Array
+    size: float
+    product: float
+    """Of the numbers and what they become."""
+    change: float
+    """Of the sum of their squares, to that of what is lost."""
+
+
+class RateSearch:
+    """The finest step whose bytes fit."""
+
+    def __init__(self, x: Array, plan: EntropyTrellisStream, most: int, unbiased: bool, workers: int) -> None:
+        self.plan, self.most, self.unbiased, self.workers = plan, most, unbiased, workers
+        peak = np.array(max(float(x.max(initial=0)), -float(x.min(initial=0))))
+        exponent = peak_exponent(peak)
+        self.exponent = 0 if exponent is None else int(exponent)
+        self.y = self._coordinates(x)
+        self.rows: Array | None = None
+        if plan.per_row:
+            norms = np.sqrt(np.array([sum_of(row, row) for row in self.y]))
+            self.rows = _halves(norms)
+            self.y /= np.where(self.rows > 0, self.rows, np.inf)[:, None].astype(np.float32)
+        self.y = self.y.reshape(-1)
+        self.n = self.y.size
+        self.mean = sum_of(self.y) / max(self.n, 1)
+        self.peak = max(float(self.y.max(initial=0)), -float(self.y.min(initial=0)))
+        self.sample = self._sample()
+        size, rare = np.abs(self.sample), self.sample.size >> 10
+        large = float(np.partition(size, size.size - 1 - rare)[size.size - 1 - rare]) if self.n else 0.0
+        self.finest = 1.5 * (large or self.peak) / (2 * MOST_LEVEL)
+        self.rate = 8 * max(most, 0) / max(self.n, 1)
+        share = min(max((plan.order - 3) / 4, 0), 1)
+        self.price = (1 - share) * self._between(PRICES[0]) + share * self._between(PRICES[1])
+
+    def _between(self, table: tuple[float, ...]) -> float:
+        """The entry for the rate."""
+        rate = min(max(self.rate, RATES[0]), RATES[-1])
+        i = min(bisect_right(RATES, rate), len(RATES) - 1)
+        return table[i - 1] + (table[i] - table[i - 1]) * (rate - RATES[i - 1]) / (RATES[i] - RATES[i - 1])
+
+    def _coordinates(self, x: Array) -> Array:
+        """Rotated, at a magnitude that floats of 32 bits like."""
+        plan, out = self.plan, np.empty((len(x), self.plan.length), np.float32)
+
+        def work(begin: int, end: int) -> None:
+            part = x[begin:end]
+            if self.exponent:
+                part = np.ldexp(part, -self.exponent)
+            part = np.ascontiguousarray(part, np.float32)
+            out[begin:end] = randomized_hadamard(part, seed=plan.seed, stream=plan.stream) if plan.rotated else part
+
+        if x.size:
+            for_row_chunks(len(x), plan.length, self.workers, work)
+        return out
+
+    def run(self) -> Encoded:
+        best = self._best() if self.mean > 0 and self.most > 12 + 4 * self.plan.blocks else None
+        if best is None:
+            return Encoded({"stream": np.zeros(0, np.uint8)}, replace(self.plan, size=0, top=0).to_dict())
+        return self._encoded(*best)
+
+    def _best(self) -> tuple[float, Found, list[Array]] | None:
+        """The finest of the steps tried that fits."""
+        if self.plan.rotated:
+            step, slope, model, _ = self._first_step()
+        else:
+            self.price, (step, slope, model, _) = min(((p, self._first_step(p)) for p in OTHERS), key=lambda tried: tried[1][3])
+        best, over, under = None, None, None  # what was left: less than nothing, and the least above
+        near = max(NEAR, 64 / self.n)
+        for trial in range(10):
+            found = self._pass(self.y, step, model)
+            size, blocks = self._blocks(found) if found.size <= self.most else (found.size, [])
+            left = 8 * (self.most - size) / self.n
+            if left < 0:
+                over = step, left
+            elif under is None or left < under[1]:
+                best, under = (step, found, blocks), (step, left)
+            if under is not None and (under[1] < near or step <= self.finest):
+                break
+            if over is None or under is None:
+                step = max(self.finest, step * exp2((near / 3 * (1 << trial) - min(left, 1)) / slope))
+            else:
+                share = (near / 3 - over[1]) / (under[1] - over[1])
+                step = over[0] + (under[0] - over[0]) * min(max(share, 0.1), 0.9)
+        return best
+
+    def _sample(self) -> Array:
+        if self.n <= SAMPLE:
+            return self.y
+        pieces = self.n // PIECE
+        return np.ascontiguousarray(self.y[: pieces * PIECE].reshape(pieces, PIECE)[:: -(-self.n // SAMPLE)]).reshape(-1)
+
+    def _first_step(self, price: float | None = None) -> tuple[float, float, Model, float]:
+        """A step that nearly fits, by how many bits a value a step twice as large takes less, and what to search with.
+
+        At last what the sample loses, times 4^bits.
+        """
+        self.price = self.price if price is None else price
+        step = max(self.finest, self.mean * GAUSS * self._between(STEPS) * exp2(min(0.0, 4 - self.rate)))
+        low, high, slope, tried, whole = self.finest, math.inf, 0.8, [], sum_of(self.sample, self.sample)
+        for _ in range(10):
+            found, model = self._settled(self.sample, step)
+            rate = 8 * found.size / self.n
+            loss = (whole + step * step * found.change) * exp2(2 * rate)
+            tried.append((abs(rate - self.rate), step, rate, model, loss))
+            if len(tried) > 1 and abs(octaves := float(log2(np.array(step / tried[-2][1])))) > 0.02:
+                slope = min(max((tried[-2][2] - rate) / octaves, 0.2 * min(self.rate, 1)), 8.0)
+            low, high = (max(low, step), high) if rate > self.rate else (low, min(high, step))
+            if tried[-1][0] < 2 * max(NEAR, 64 / self.n) or high <= self.finest:
+                break
+            step *= exp2(min(max((rate - self.rate) / slope, -2.0), 2.0))
+            if not low < step < high:
+                step = math.sqrt(low * high)
+        _, step, _, model, loss = min(tried, key=lambda trial: trial[0])
+        return step, slope, model, loss
+
+    def _settled(self, y: Array, step: float) -> tuple[Found, Model]:
+        """Symbols and the model that they were searched with, after a few searches each with the last one's model."""
+        top, histogram = self._top(y * np.float32(1 / step))
+        model = guessed(histogram, top)
+        for _ in range(ROUNDS - 1):
+            model = self._pass(y, step, model).fit
+        return self._pass(y, step, model), model
+
+    def _top(self, t: Array) -> tuple[int, Array]:
+        """The greatest |k| worth its bytes; and how many magnitudes lie in every half step up to there."""
+        size = np.abs(t)
+        edge = min(float(size.max()), 2.0 * MOST_LEVEL + 1)
+        histogram = np.bincount((2 * size[size <= edge]).astype(np.int64), minlength=1)
+        beyond = len(t) - np.cumsum(histogram)
+        top = np.arange(min(int(edge / 2) + 1, MOST_LEVEL) + 1)
+        last = np.minimum(4 * top + 2, len(beyond) - 1)
+        scale = self.n / len(t)
+        cost = (4 + 2.2e-5 * self.n) * top + 8 * scale * beyond[last]
+        best = int(top[np.argmin(cost)])
+        return best, histogram[: 4 * best + 4]
+
+    def _pass(self, y: Array, step: float, model: Model) -> Found:
+        """The search of numbers with a model, and the one that suits what it found."""
+        inverse, reach = np.float32(1 / step), 2 * model.top + 1.5
+        wide = self.peak * inverse > reach
+        places = np.flatnonzero(np.abs(y) * inverse > reach) if wide else np.zeros(0, np.int64)
+        far = y[places] * inverse
+        tables, share = model.candidates(self.price), self.n / y.size
+        symbols, block = np.empty(y.size, np.uint16), self.plan.block if y is self.y else BLOCK
+        parts: dict[int, tuple[Array, Array]] = {}
+
+        def work(begin: int, end: int) -> None:
+            counts, sums = np.zeros(model.symbols, np.uint64), np.zeros(model.symbols)
+            for first in range(begin * block, min(end * block, y.size), block):
+                t = y[first : min(first + block, y.size)] * inverse
+                a, b = np.searchsorted(places, [first, first + len(t)])
+                t[places[a:b] - first] = 0
+                _core.trellis_search(
+                    t, lanes_of(len(t)), self.plan.order, FINENESS, *tables, symbols[first : first + len(t)], counts, sums
+                )
+            parts[begin] = counts, sums
+
+        for_row_chunks(-(-y.size // block), block, self.workers, work)
+        counts, sums = (np.stack([parts[i][j] for i in sorted(parts)]).sum(axis=0) for j in (0, 1))
+        fit = fitted(counts, sums)
+        used = fit.cut((int(counts.nonzero()[0][-1]) // 2 + 1) // 2)
+        m = used.symbols
+        bits = math.fsum(counts[:m] * used.by_symbol(used.bits))
+        values = used.values.astype(np.float64)
+        lanes = lanes_of(min(self.plan.block, self.n))
+        size = share * (bits / 8 + 8 * len(places)) + (4 + 3 * lanes) * self.plan.blocks + 4 * (used.top + 1)
+        product, energy = math.fsum(sums[:m] * values), math.fsum(counts[:m] * values * values)
+        change = energy - 2 * product - sum_of(far, far)
+        return Found(used, fit, symbols, places, size, product, change)
+
+    def _blocks(self, found: Found) -> tuple[int, list[Array]]:
+        """What all takes, and the bytes of each block."""
+        model, block = found.model, self.plan.block
+        out: dict[int, Array] = {}
+
+        def work(begin: int, end: int) -> None:
+            for i in range(begin, end):
+                symbols = found.symbols[i * block : (i + 1) * block]
+                room = np.empty(4 * len(symbols) + 64, np.uint8)
+                size = _core.trellis_write(symbols, lanes_of(len(symbols)), self.plan.order, model.shares, model.starts, room)
+                out[i] = room[:size].copy()
+
+        for_row_chunks(self.plan.blocks, block, self.workers, work)
+        blocks = [out[i] for i in range(self.plan.blocks)]
+        taken = sum(map(len, blocks)) + 4 * len(blocks) + 4 * (model.top + 1) + 8 * len(found.places)
+        return taken, blocks
+
+    def _encoded(self, step: float, found: Found, blocks: list[Array]) -> Encoded:
+        own = found.places
+        far = self.y[own] * np.float32(1 / step)
+        scale, rows = math.ldexp(step, self.exponent), self.rows
+        if self.unbiased and rows is None:
+            scale *= sum_of(self.y, self.y) / (step * step) / (found.product + sum_of(far, far))
+        elif rows is not None and self.unbiased:
+            y, decoded = self.y.reshape(-1, self.plan.length), found.model.values[found.symbols]
+            decoded[own] = far
+            pairs = zip(y, decoded.reshape(y.shape), strict=True)
+            products = np.array([(sum_of(a, a), step * sum_of(a, b)) for a, b in pairs])
+            factors = np.divide(products[:, 0], products[:, 1], out=np.ones(len(rows)), where=products[:, 1] > 0)
+            rows, scale = _halves(rows * factors), scale * float((rows * factors).max())
+        stream = np.concatenate(blocks)
+        plan = replace(self.plan, size=len(stream), top=found.model.top, outliers=len(own))
+        planes = {
+            "stream": stream,
+            "sizes": np.array([len(b) for b in blocks], np.uint32),
+            "lengths": found.model.lengths,
+            "offsets": found.model.offsets,
+            "scale": np.array([scale]),
+        }
+        if plan.outliers:
+            planes |= {"outliers": far, "places": own.astype(np.uint32)}
+        if rows is not None:
+            planes["rows"] = rows
+        return Encoded(planes, plan.to_dict())
+
+
+def _halves(rows: Array) -> Array:
+    """Positive numbers in units of the greatest."""
+    halves: Array = (rows / max(float(rows.max(initial=0)), 1e-300)).astype(np.float16)
+    return halves
