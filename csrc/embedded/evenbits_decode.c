@@ -2,10 +2,12 @@
 
 #if defined(__GNUC__)
 #define EB_INLINE static inline __attribute__((always_inline))
-#define EB_NOINLINE static __attribute__((noinline))
+#define EB_APART __attribute__((noinline))
+#define EB_STEP(k) __asm__("" : "+r"(k)) /* the loop is not made a call of memset */
 #else
 #define EB_INLINE static inline
-#define EB_NOINLINE static
+#define EB_APART
+#define EB_STEP(k) (void)(k)
 #endif
 #ifndef EVENBITS_FAST_WIDTHS /* a bit for every width of codes that gets a loop of its own: 100 to 200 bytes each */
 #ifdef __OPTIMIZE_SIZE__
@@ -29,7 +31,7 @@
 /* ---- codes ---- */
 
 /* The `count` bits, 1 to 16, from `bit` on; no byte is read that holds none of them. */
-static uint32_t bits_at(const uint8_t* p, uint32_t bit, unsigned count) {
+EB_INLINE uint32_t bits_at(const uint8_t* p, uint32_t bit, unsigned count) {
   unsigned have = 8 - (bit & 7u);
   uint32_t v;
   p += bit >> 3;
@@ -39,63 +41,61 @@ static uint32_t bits_at(const uint8_t* p, uint32_t bit, unsigned count) {
 }
 
 /* The least significant digit of the block, which is divided by its level count. */
-EB_NOINLINE uint32_t take_digit(eb_cursor* c, uint32_t levels) {
+static EB_APART uint32_t take_digit(eb_cursor* c, uint32_t levels) {
   uint32_t rest = 0;
-  unsigned h;
-  for (h = 4; h--;) {
-    const uint32_t v = rest << 16 | c->value[h];
-    if (v) {
-      c->value[h] = (uint16_t)(v / levels);
-      rest = v % levels;
-    }
-  }
+  uint16_t* v = c->value + 4;
+  do {
+    rest = rest << 16 | *--v;
+    if (rest) *v = (uint16_t)(rest / levels), rest %= levels;
+  } while (v != c->value);
   return rest;
 }
 
-static void next_block(eb_cursor* c) {
-  const eb_codes* k = c->codes;
-  uint32_t size, upper;
-  unsigned h, width;
-  if (c->i == k->split) c->bit = c->first = 0; /* all blocks once more, now for their other digits */
-  size = k->n - c->first;
-  width = k->last;
-  if (size >= k->per) size = k->per, width = k->bits;
-  for (h = 0; h < 4; h++, width = width > 16 ? width - 16 : 0)
-    c->value[h] = (uint16_t)(width ? bits_at(c->row, c->bit + 16 * h, width < 16 ? width : 16) : 0);
-  upper = k->upper < size ? k->upper : size;
-  if (c->i < k->split) c->left = (uint8_t)upper;
-  else {
-    c->left = (uint8_t)(size - upper);
-    for (; upper; upper--) take_digit(c, k->levels + 1u);
+static EB_APART void load_block(eb_cursor* c, uint32_t bit, unsigned width) {
+  const uint8_t* p = c->row + (bit >> 3);
+  uint32_t v = (uint32_t)EVENBITS_READ_BYTE(p) >> (bit & 7u);
+  unsigned have = 8 - (bit & 7u), h;
+  for (h = 0; h < 4; h++) {
+    for (; have < 16 && have < width; have += 8) v |= (uint32_t)EVENBITS_READ_BYTE(++p) << have;
+    c->value[h] = (uint16_t)(width < 16 ? v & ((1u << width) - 1u) : v);
+    v >>= 16, have -= 16;
+    width = width > 16 ? width - 16 : 0;
   }
-  c->first += k->per;
-  c->bit += k->bits;
+}
+
+/* All blocks give their upper digits first, and then, once more, the others. Returns the block's bit, from bit 32 on its width,
+ * and from bit 40 on how many digits come before those. */
+static EB_APART uint64_t next_block(eb_cursor* c) {
+  const eb_codes* k = c->codes;
+  uint32_t skip = 0, digits = k->upper, block, size;
+  if (c->i == k->split) c->block = 0;
+  if (c->i >= k->split) skip = digits, digits = k->per - skip;
+  block = c->block++;
+  size = k->n - block * k->per - skip;
+  c->left = (uint8_t)(size < digits ? size : digits);
+  return (uint64_t)(skip << 8 | (size + skip < k->per ? k->last : k->bits)) << 32 | block * k->bits;
 }
 
 void eb_begin(eb_cursor* c, const eb_codes* codes, uint32_t row) {
   c->codes = codes;
   c->row = codes->bytes + row * codes->row_bytes;
-  c->i = c->bit = c->first = 0;
-  c->left = 0;
+  c->i = c->block = c->left = 0;
+}
+
+EB_INLINE uint32_t next_digit(eb_cursor* c) {
+  if (!c->left) {
+    const uint64_t place = next_block(c);
+    unsigned skip = (unsigned)(place >> 40);
+    load_block(c, (uint32_t)place, (uint32_t)(place >> 32) & 255u);
+    for (; skip; skip--) take_digit(c, c->codes->levels + 1u);
+  }
+  c->left--;
+  return take_digit(c, c->codes->levels + (c->i++ < c->codes->split ? 1u : 0u));
 }
 
 uint32_t eb_next(eb_cursor* c) {
-  const eb_codes* k = c->codes;
-  uint32_t code;
-  if (!k->per) {
-    code = bits_at(c->row, c->bit, k->bits);
-    c->bit += k->bits;
-    return code;
-  }
-  if (!c->left) next_block(c);
-  c->left--;
-  return take_digit(c, k->levels + (c->i++ < k->split ? 1u : 0u));
-}
-
-/* Where the next code's level stands in a table. */
-static uint32_t next_place(eb_cursor* c) {
-  const uint32_t base = c->i < c->codes->split ? c->codes->levels : 0;
-  return base + eb_next(c);
+  if (c->codes->per) return next_digit(c);
+  return bits_at(c->row, c->i++ * c->codes->bits, c->codes->bits);
 }
 
 /* ---- products of integers ---- */
@@ -163,7 +163,7 @@ static int32_t octets(unsigned bits, const uint8_t* p, const int16_t* units, con
   int16x2_t NAME;             \
   __asm__(OP : "=r"(NAME) : "r"(A))
 typedef uint32_t anywhere __attribute__((aligned(1), may_alias));
-EB_NOINLINE int32_t even_octets(const eb_layer_i8* layer, const uint8_t* p, const int8_t* x, uint32_t count) {
+static EB_APART int32_t even_octets(const eb_layer_i8* layer, const uint8_t* p, const int8_t* x, uint32_t count) {
   uint32_t mask = 0x000F000Fu;
   int32_t sum = 0, all = 0;
   __asm__("" : "+r"(mask)); /* stays in a register */
@@ -195,136 +195,132 @@ EB_NOINLINE int32_t even_octets(const eb_layer_i8* layer, const uint8_t* p, cons
 }
 #endif
 
-/* The sum of units[code] * x over plain codes from bit `bit` of a row on. */
-EB_NOINLINE int32_t dot(const eb_layer_i8* w, const uint8_t* p, uint32_t bit, const int8_t* x, uint32_t count) {
+/* The same for the layer's codes. */
+static EB_APART int32_t whole_sum(const eb_layer_i8* w, const uint8_t* p, const int8_t* x, uint32_t count) {
+#if EB_DSP
+  if (w->codes.bits == 4 && w->even) return even_octets(w, p, x, count);
+#endif
+  return octets(w->codes.bits, p, w->units, x, count);
+}
+
+/* The sum of units[code] * x over codes from bit `bit` of all rows on, of which there is one at least. */
+static EB_APART int32_t rest_sum(const eb_layer_i8* w, uint32_t bit, const int8_t* x, uint32_t count) {
   const unsigned bits = w->codes.bits;
   const uint32_t mask = (1u << bits) - 1u;
+  const uint8_t* p = w->codes.bytes + (bit >> 3);
   const int16_t* units = w->units;
-  uint32_t v = 0;
-  unsigned have = 0;
+  const int8_t* end = x + count;
+  unsigned have = 8 - (bit & 7u);
+  uint32_t v = (uint32_t)EVENBITS_READ_BYTE(p++) >> (bit & 7u);
   int32_t sum = 0;
-  p += bit >> 3;
-  bit &= 7u;
-  if (!bit && count >= 8 && (EVENBITS_FAST_WIDTHS >> bits & 1)) {
-    const uint32_t whole = count >> 3;
-    sum = octets(bits, p, units, x, whole);
-    p += bits * whole, x += 8 * whole, count &= 7u;
-  }
-  if (bit && count) v = (uint32_t)EVENBITS_READ_BYTE(p++) >> bit, have = 8 - bit;
-  for (; count; count--) {
+  do {
     if (have < bits) v |= (uint32_t)EVENBITS_READ_BYTE(p++) << have, have += 8;
     sum += units[v & mask] * *x++;
     v >>= bits, have -= bits;
-  }
+  } while (x < end);
   return sum;
 }
 
-/* total / 2^shift to the nearest, halves up, within +-limit; |total| < 2^62. */
-EB_NOINLINE int32_t shifted(int64_t total, unsigned shift, int32_t limit) {
-  const uint64_t middle = (uint64_t)1 << 62; /* shifts of negative numbers are what a compiler makes them */
-  const int64_t v = (int64_t)(((uint64_t)total + middle + ((uint64_t)1 << (shift - 1))) >> shift) - (int64_t)(middle >> shift);
-  return v < -limit ? -limit : v > limit ? limit : (int32_t)v;
+/* total / 2^shift to the nearest, halves up, within +-limit; shift is not 0. */
+static EB_APART int32_t shifted(int64_t total, unsigned shift, uint32_t limit) {
+  uint64_t size = (uint64_t)(total < 0 ? ~total : total) >> (shift - 1);
+  size = (size + 1) >> 1;
+  if (size > limit) size = limit;
+  return total < 0 ? -(int32_t)size : (int32_t)size;
 }
 
-/* The sum of a whole row of plain codes. */
-EB_INLINE int32_t row_dot(const eb_layer_i8* w, const uint8_t* row, const int8_t* x) {
-  const uint32_t n = w->codes.n;
-#if EB_DSP
-  if (w->codes.bits == 4 && w->even) {
-    const int32_t sum = even_octets(w, row, x, n >> 3);
-    return sum + dot(w, row + (n >> 3) * 4, 0, x + (n & ~7u), n & 7u);
-  }
-#endif
-  return dot(w, row, 0, x, n);
+/* The output of row r, before it is clamped to 8 bits. */
+static EB_APART int32_t finished(const eb_layer_i8* w, uint32_t r, int64_t total) {
+  if (w->bias) total += (int64_t)w->bias[r] * ((int32_t)1 << w->bias_shift);
+  return shifted(total, w->shift, INT32_MAX);
 }
 
-/* The output of row r; `wide`: 32 bits of it. */
-static void finish(const eb_layer_i8* w, int64_t total, void* y, uint32_t r, int wide) {
-  if (w->bias) total += (int64_t)w->bias[r] * ((int64_t)1 << w->bias_shift);
-  if (wide) *(int32_t*)y = shifted(total, w->shift, INT32_MAX);
-  else {
-    const int32_t v = shifted(total, w->shift, 127);
-    *(int8_t*)y = (int8_t)(v < w->least ? w->least : v);
-  }
+/* What the zero of a group takes off its sum. */
+static EB_APART int32_t offset(const eb_layer_i8* w, uint32_t place, const int8_t* x, uint32_t count) {
+  int32_t all = 0;
+  for (; count; count--) all += *x++;
+  return w->zero_unit * w->zeros[place] * all;
 }
 
-EB_NOINLINE void plain_rows(const eb_layer_i8* w, const int8_t* x, uint8_t* y, uint32_t step_wide) {
-  const uint8_t* row = w->codes.bytes;
-  const int32_t* multiplier = w->multipliers;
-  uint32_t r;
-  for (r = 0; r < w->codes.rows; r++) {
-    finish(w, (int64_t)row_dot(w, row, x) * *multiplier, y, r, step_wide & 1u);
-    row += w->codes.row_bytes, multiplier += w->codes.stride, y += step_wide >> 1;
-  }
-}
-
-/* Where rows have groups, or zeros, or digits in mixed radix. */
-EB_NOINLINE void grouped_rows(const eb_layer_i8* w, const int8_t* x, uint8_t* y, uint32_t step_wide) {
-  uint32_t r;
-  for (r = 0; r < w->codes.rows; r++, y += step_wide >> 1) {
-    int64_t total = 0;
-    uint32_t place = r * w->codes.stride, done = 0, count, i;
-    eb_cursor c;
-    eb_begin(&c, &w->codes, r);
-    for (; done < w->codes.n; done += count, place++) {
-      int32_t sum = 0, all = 0;
-      count = w->codes.n - done;
-      if (count > w->codes.group) count = w->codes.group;
-      if (!w->codes.per) sum = dot(w, c.row, done * w->codes.bits, x + done, count);
-      else
-        for (i = done; i < done + count; i++) sum += w->units[next_place(&c)] * x[i];
-      if (w->zeros) {
-        for (i = done; i < done + count; i++) all += x[i];
-        sum -= w->zero_unit * w->zeros[place] * all;
-      }
-      total += (int64_t)sum * w->multipliers[place];
+static EB_APART int64_t plain_row(const eb_layer_i8* w, const int8_t* x, uint32_t r) {
+  uint32_t place = r * w->codes.stride, bit = r * w->codes.row_bytes << 3, left = w->codes.n;
+  int64_t total = 0;
+  while (left) {
+    uint32_t count = left < w->codes.group ? left : w->codes.group;
+    int32_t sum = w->zeros ? -offset(w, place, x, count) : 0;
+    left -= count;
+    if (!(bit & 7u) && (EVENBITS_FAST_WIDTHS >> w->codes.bits & 1)) {
+      const uint32_t whole = count & ~7u;
+      sum += whole_sum(w, w->codes.bytes + (bit >> 3), x, whole >> 3);
+      x += whole, count -= whole, bit += whole * w->codes.bits;
     }
-    finish(w, total, y, r, step_wide & 1u);
+    if (count) sum += rest_sum(w, bit, x, count);
+    x += count, bit += count * w->codes.bits;
+    total += (int64_t)sum * w->multipliers[place++];
   }
+  return total;
 }
 
-static void matvec(const eb_layer_i8* w, const int8_t* x, void* y, uint32_t step_wide) {
-  if (w->codes.per || w->zeros || w->codes.group < w->codes.n) grouped_rows(w, x, (uint8_t*)y, step_wide);
-  else plain_rows(w, x, (uint8_t*)y, step_wide);
+static EB_APART int64_t digit_row(const eb_layer_i8* w, const int8_t* x, uint32_t r) {
+  uint32_t place = r * w->codes.stride, end = 0;
+  int64_t total = 0;
+  eb_cursor c;
+  eb_begin(&c, &w->codes, r);
+  while (end < w->codes.n) {
+    int32_t sum = 0;
+    end += w->codes.group;
+    if (end > w->codes.n) end = w->codes.n;
+    if (w->zeros) sum = -offset(w, place, x + c.i, end - c.i);
+    while (c.i < end) {
+      const uint32_t digit = next_digit(&c);
+      sum += w->units[c.i > w->codes.split ? digit : w->codes.levels + digit] * x[c.i - 1];
+    }
+    total += (int64_t)sum * w->multipliers[place++];
+  }
+  return total;
 }
-void eb_matvec_i8(const eb_layer_i8* w, const int8_t* x, int8_t* y, uint32_t stride) { matvec(w, x, y, stride << 1); }
-void eb_matvec_i32(const eb_layer_i8* w, const int8_t* x, int32_t* y, uint32_t stride) { matvec(w, x, y, stride << 3 | 1u); }
+
+#define EB_MATVEC(NAME, T, V)                                                                   \
+  void NAME(const eb_layer_i8* w, const int8_t* x, T* y, uint32_t stride) {                     \
+    uint32_t r;                                                                                 \
+    for (r = 0; r < w->codes.rows; r++, y += stride) {                                          \
+      const int32_t v = finished(w, r, w->codes.per ? digit_row(w, x, r) : plain_row(w, x, r)); \
+      *y = (T)(V);                                                                              \
+    }                                                                                           \
+  }
+EB_MATVEC(eb_matvec_i8, int8_t, v < w->least ? w->least : v > 127 ? 127 : v)
+EB_MATVEC(eb_matvec_i32, int32_t, v)
 
 /* ---- rotations ---- */
 
-typedef struct {
-  uint32_t word[4];
-  uint32_t block;
-} eb_random;
-
-/* Word `index` of the stream whose number has `high` added to its upper word: Philox4x32-10 (Salmon et al., SC'11). */
-EB_NOINLINE uint32_t random_word(eb_random* r, const eb_embedding* e, uint32_t high, uint32_t index) {
-  if (r->block != index >> 2) {
-    uint32_t k0 = e->seed[0], k1 = e->seed[1], *w = r->word;
-    unsigned i;
-    r->block = w[0] = index >> 2;
-    w[1] = 0, w[2] = e->stream[0], w[3] = e->stream[1] + high;
-    for (i = 0; i < 10; i++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
-      const uint64_t x = (uint64_t)w[0] * 0xD2511F53u, y = (uint64_t)w[2] * 0xCD9E8D57u;
-      w[0] = (uint32_t)(y >> 32) ^ w[1] ^ k0, w[1] = (uint32_t)y;
-      w[2] = (uint32_t)(x >> 32) ^ w[3] ^ k1, w[3] = (uint32_t)x;
-    }
+/* Words 4 * block to 4 * block + 3 of the stream whose number has `high` added to its upper word: Philox4x32-10 (Salmon et
+ * al., SC'11). */
+static EB_APART void philox(const eb_embedding* e, uint32_t high, uint32_t block, uint32_t* w) {
+  uint32_t i;
+  w[0] = block, w[1] = 0, w[2] = e->stream[0], w[3] = e->stream[1] + high;
+  for (i = 0; i < 10; i++) {
+    uint64_t product = (uint64_t)w[2] * 0xCD9E8D57u;
+    const uint32_t first = (uint32_t)(product >> 32) ^ w[1] ^ (e->seed[0] + i * 0x9E3779B9u);
+    w[1] = (uint32_t)product;
+    product = (uint64_t)w[0] * 0xD2511F53u;
+    w[0] = first;
+    w[2] = (uint32_t)(product >> 32) ^ w[3] ^ (e->seed[1] + i * 0xBB67AE85u);
+    w[3] = (uint32_t)product;
   }
-  return r->word[index & 3u];
 }
 static const uint32_t kSupport = 0x80000000u, kKept = 0x40000000u, kAll = 0xFFFFFFFFu;
 
-static int chosen(eb_random* r, const eb_embedding* e, uint32_t high, uint32_t last, uint32_t i) {
-  return last == kAll || random_word(r, e, high, i) <= last;
-}
-static int is_negative(eb_random* r, const eb_embedding* e, uint32_t i) {
-  return (random_word(r, e, 0, i >> 1) >> (i & 1u ? 31 : 15) & 1u) != 0;
+/* Whether coordinate i is in a subset; asked for i = 0, 1, ... */
+EB_INLINE int chosen(uint32_t* words, const eb_embedding* e, uint32_t high, const uint32_t* last, uint32_t i) {
+  if (*last == kAll) return 1;
+  if (!(i << 30)) philox(e, high, i >> 2, words);
+  return words[i & 3u] <= *last;
 }
 /* H = base (x) Sylvester's matrix; the base sums pairs, then fours, then those in order. */
-#define EB_HADAMARD(NAME, BASE, T)                                                                            \
-  EB_NOINLINE void BASE(T* x, uint32_t width, const uint8_t* base, uint32_t m, T* work) {                     \
+#define EB_HADAMARD(NAME, BUTTERFLIES, BASE, T)                                                               \
+  static EB_APART void BASE(T* x, uint32_t width, const uint8_t* base, uint32_t m) {                          \
     uint32_t i, j, at;                                                                                        \
-    T* end = x + width;                                                                                       \
+    T *work = x + m * width, *end = x + width;                                                                \
     for (; x < end; x++) {                                                                                    \
       for (j = 0; j < m; j++) work[j] = x[j * width];                                                         \
       for (i = at = 0; i < m; i++) {                                                                          \
@@ -340,38 +336,59 @@ static int is_negative(eb_random* r, const eb_embedding* e, uint32_t i) {
       }                                                                                                       \
     }                                                                                                         \
   }                                                                                                           \
-  void NAME(T* x, uint32_t n, const uint8_t* base, uint32_t m, T* work) {                                     \
-    const uint32_t width = m > 1 ? n / m : n;                                                                 \
+  static EB_APART void BUTTERFLIES(T* x, T* end, uint32_t width) {                                            \
     uint32_t h;                                                                                               \
     T *p, *half;                                                                                              \
     for (h = 1; h < width; h <<= 1)                                                                           \
-      for (p = x; p < x + n; p += h)                                                                          \
+      for (p = x; p < end; p += h)                                                                            \
         for (half = p + h; p < half; p++) {                                                                   \
           const T a = p[0], b = p[h];                                                                         \
           p[0] = a + b, p[h] = a - b;                                                                         \
         }                                                                                                     \
-    if (m > 1) BASE(x, width, base, m, work);                                                                 \
+  }                                                                                                           \
+  EB_APART void NAME(T* x, uint32_t n, const uint8_t* base, uint32_t m) {                                     \
+    const uint32_t width = m > 1 ? n / m : n;                                                                 \
+    BUTTERFLIES(x, x + n, width);                                                                             \
+    if (m > 1) BASE(x, width, base, m);                                                                       \
   }
-EB_HADAMARD(eb_hadamard_i32, base_i32, int32_t)
+EB_HADAMARD(eb_hadamard_i32, butterflies_i32, base_i32, int32_t)
+
+#define EB_ROTATION(SPREAD, TURN, T, FROM)                                      \
+  /* The input among the coordinates, zeros at the others. */                   \
+  static EB_APART void SPREAD(const eb_embedding* e, const FROM* x, T* room) {  \
+    uint32_t words[4], i, left = e->d;                                          \
+    for (i = 0; i < e->n; i++) {                                                \
+      T v = 0;                                                                  \
+      if (left && chosen(words, e, kSupport, &e->support, i)) v = *x++, left--; \
+      *room++ = v;                                                              \
+    }                                                                           \
+  }                                                                             \
+  /* Signs first, first + 1, ... */                                             \
+  static EB_APART void TURN(const eb_embedding* e, uint32_t first, T* room) {   \
+    uint32_t words[4], i;                                                       \
+    for (i = first; i < first + e->n; i++, room++) {                            \
+      if (i == first || !(i & 7u)) philox(e, 0, i >> 3, words);                 \
+      if (words[i >> 1 & 3u] >> (i & 1u ? 31 : 15) & 1u) *room = -*room;        \
+    }                                                                           \
+  }
+EB_ROTATION(spread_i8, turn_i32, int32_t, int8_t)
+
+static EB_APART void gather_i8(const eb_embedding* e, int32_t* room) {
+  int8_t* out = (int8_t*)room;
+  uint32_t words[4], i;
+  for (i = 0; i < e->n; i++, room++)
+    if (chosen(words, e, kKept, &e->kept, i)) *out++ = (int8_t)shifted((int64_t)*room * e->multiplier, e->shift, 127);
+}
 
 const int8_t* eb_embed_i8(const eb_embedding* e, const int8_t* x, int32_t* room) {
-  const uint32_t n = e->n;
-  int8_t* out = (int8_t*)room;
-  uint32_t i, k;
   unsigned r;
-  eb_random random;
-  random.block = kAll;
-  for (i = k = 0; i < n; i++) room[i] = k < e->d && chosen(&random, e, kSupport, e->support, i) ? x[k++] : 0;
+  spread_i8(e, x, room);
   for (r = 0; r < e->rounds; r++) {
-    random.block = kAll;
-    for (i = 0; i < n; i++)
-      if (is_negative(&random, e, r * n + i)) room[i] = -room[i];
-    eb_hadamard_i32(room, n, e->base, e->m, room + n);
+    turn_i32(e, r * e->n, room);
+    eb_hadamard_i32(room, e->n, e->base, e->m);
   }
-  random.block = kAll;
-  for (i = k = 0; i < n; i++)
-    if (chosen(&random, e, kKept, e->kept, i)) out[k++] = (int8_t)shifted((int64_t)room[i] * e->multiplier, e->shift, 127);
-  return out;
+  gather_i8(e, room);
+  return (const int8_t*)room;
 }
 
 /* ---- convolution, checksum ---- */
@@ -431,6 +448,12 @@ static float scale_at(const eb_layer_f32* w, uint32_t i) {
   return (half & 0x8000u ? -1.0f : 1.0f) * (float_of(magnitude << 13) * 5192296858534827628530496329220096.0f);
 }
 
+/* Where the next code's level stands in a table. */
+static uint32_t next_place(eb_cursor* c) {
+  const uint32_t base = c->i < c->codes->split ? c->codes->levels : 0;
+  return base + eb_next(c);
+}
+
 void eb_matvec_f32(const eb_layer_f32* w, const float* x, float* y, uint32_t stride) {
   const uint32_t n = w->codes.n, group = w->codes.group;
   const int scaled = w->codes.per != 0; /* the levels are, not the sums of octets: as evenbits.linear does it */
@@ -440,7 +463,10 @@ void eb_matvec_f32(const eb_layer_f32* w, const float* x, float* y, uint32_t str
     float total[16], octet = 0, level, scale = scale_at(w, place), zero = w->zeros ? w->zeros[place] : 0;
     eb_cursor c;
     eb_begin(&c, &w->codes, r);
-    for (k = 0; k < 16; k++) total[k] = 0;
+    for (k = 0; k < 16; k++) {
+      EB_STEP(k);
+      total[k] = 0;
+    }
     for (i = 0; i < n;) {
       if (i == end) {
         place++, end += group;
@@ -469,28 +495,27 @@ void eb_matvec_f32(const eb_layer_f32* w, const float* x, float* y, uint32_t str
   }
 }
 
-EB_HADAMARD(eb_hadamard_f32, base_f32, float)
+EB_HADAMARD(eb_hadamard_f32, butterflies_f32, base_f32, float)
 EB_WINDOW(eb_window_f32, float)
 
+EB_ROTATION(spread_f32, turn_f32, float, float)
+
+static EB_APART void scale(float* room, uint32_t n, float by) {
+  for (; n; n--) *room++ *= by;
+}
+
 const float* eb_embed_f32(const eb_embedding* e, const float* x, float* room) {
-  const uint32_t n = e->n;
-  uint32_t i, k;
+  uint32_t words[4], i, k;
   unsigned r;
-  eb_random random;
-  random.block = kAll;
-  for (i = k = 0; i < n; i++) room[i] = k < e->d && chosen(&random, e, kSupport, e->support, i) ? x[k++] : 0;
+  spread_f32(e, x, room);
   for (r = 0; r < e->rounds; r++) {
-    random.block = kAll;
-    for (i = 0; i < n; i++) {
-      const float sign = is_negative(&random, e, r * n + i) ? -1.0f : 1.0f;
-      room[i] *= e->frame ? sign : sign * e->scale;
-    }
-    eb_hadamard_f32(room, n, e->base, e->m, room + n);
-    for (i = 0; e->frame && i < n; i++) room[i] *= e->scale;
+    turn_f32(e, r * e->n, room);
+    if (!e->frame) scale(room, e->n, e->scale);
+    eb_hadamard_f32(room, e->n, e->base, e->m);
+    if (e->frame) scale(room, e->n, e->scale);
   }
-  random.block = kAll;
-  for (i = k = 0; i < n; i++)
-    if (chosen(&random, e, kKept, e->kept, i)) room[k++] = room[i];
+  for (i = k = 0; i < e->n; i++)
+    if (chosen(words, e, kKept, &e->kept, i)) room[k++] = room[i];
   return room;
 }
 

@@ -32,7 +32,8 @@ extern "C" {
 
 /* Packed rows, least significant bit first, each padded to a multiple of 4 bytes. Codes of `bits` bits, 1 to 8; or, where
  * `per` is not 0, blocks of `per` digits in `bits` bits, 1 to 64: the first `upper` digits of a block have levels + 1 values,
- * the others `levels`, 2 to 256. The upper digits of all blocks are the first `split` codes of the row. */
+ * the others `levels`, 2 to 256. The upper digits of all blocks are the first `split` codes of the row. At most 2^24 codes a row,
+ * and 2^29 bytes. */
 typedef struct {
   const uint8_t* bytes;
   uint32_t rows, row_bytes;
@@ -50,9 +51,9 @@ typedef struct {
   const eb_codes* codes;
   const uint8_t* row;
   uint32_t i;          /* the next code */
-  uint32_t bit, first; /* where the next block begins, and the digits before it */
   uint16_t value[4];   /* of the block, least significant first */
-  uint8_t left;        /* digits that it still holds for us */
+  unsigned block : 24; /* after this one */
+  unsigned left : 8;   /* digits that it still holds for us */
 } eb_cursor;
 
 void eb_begin(eb_cursor* c, const eb_codes* codes, uint32_t row);
@@ -73,8 +74,8 @@ typedef struct {
 } eb_embedding;
 
 /* Weights for 8-bit activations. Output: round((bias * 2^bias_shift + sum over groups of multiplier * s) / 2^shift), where
- * s = sum of (units[code] - zero_unit * zero) * x; of digits with levels + 1 values, units[levels + code]. No s leaves 32 bits
- * and no sum 62, for any x: the exporter proves that. */
+ * s = sum of (units[code] - zero_unit * zero) * x; of digits with levels + 1 values, units[levels + code]. No s
+ * leaves 32 bits and no sum 62, for any x: the exporter proves that. shift: 1 to 60; bias_shift: at most 30. */
 typedef struct {
   eb_codes codes;
   const int16_t* units;
@@ -91,8 +92,8 @@ typedef struct {
 void eb_matvec_i8(const eb_layer_i8* w, const int8_t* x, int8_t* y, uint32_t stride);
 void eb_matvec_i32(const eb_layer_i8* w, const int8_t* x, int32_t* y, uint32_t stride);
 
-/* x in place times the Hadamard matrix of order n = m * 2^k; work: m numbers, if m is not 1. */
-void eb_hadamard_i32(int32_t* x, uint32_t n, const uint8_t* base, uint32_t m, int32_t* work);
+/* x in place times the Hadamard matrix of order n = m * 2^k; if m is not 1, x has room for m more numbers. */
+void eb_hadamard_i32(int32_t* x, uint32_t n, const uint8_t* base, uint32_t m);
 /* The coordinates are int8_t from `room` on, which has n + m numbers (n if m is 1). */
 const int8_t* eb_embed_i8(const eb_embedding* e, const int8_t* x, int32_t* room);
 
@@ -120,7 +121,7 @@ typedef struct {
 } eb_layer_f32;
 
 void eb_matvec_f32(const eb_layer_f32* w, const float* x, float* y, uint32_t stride);
-void eb_hadamard_f32(float* x, uint32_t n, const uint8_t* base, uint32_t m, float* work);
+void eb_hadamard_f32(float* x, uint32_t n, const uint8_t* base, uint32_t m);
 const float* eb_embed_f32(const eb_embedding* e, const float* x, float* room);
 void eb_window_f32(const eb_image* image, const float* x, uint32_t row, uint32_t column, float* out);
 void eb_softmax_f32(float* x, uint32_t n); /* in place */

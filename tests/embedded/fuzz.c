@@ -92,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     w.bias = byte() & 1u ? (const int32_t*)filled(4 * codes.rows) : NULL;
     w.zero_unit = (int16_t)below(64);
     w.shift = (uint8_t)(1 + below(60));
-    w.bias_shift = (uint8_t)below(28);
+    w.bias_shift = (uint8_t)below(31);
     w.least = byte() & 1u ? 0 : -127;
     eb_matvec_i8(&w, x, y, 3);
     eb_matvec_i32(&w, x, wide, 2);
