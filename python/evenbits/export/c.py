@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-import shutil
+import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +28,12 @@ from evenbits.random import random_bits
 
 ACTIVATIONS = ("int8", "float32")
 SOURCES = ("evenbits_decode.h", "evenbits_decode.c")
+TAKEN = re.compile(
+    "main|evenbits_decode|std.*|arm_.*|assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale|math|setjmp|signal"
+    "|string|tgmath|threads|time|uchar|wchar|wctype"
+)
+"""Names whose functions or files would stand in the place of C's."""
+LEAST_SCALE, MOST_SCALE = 2.0**-126, 2.0**120
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,8 @@ def export_c(
     """
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):
         raise ValueError(f"name is {name!r}; it must be a name in C, in small letters")
+    if TAKEN.fullmatch(name) or len(name) > 63:
+        raise ValueError(f"name is {name!r}, which C or the decoder takes, or longer than 63 letters; take another")
     ready = prepare(
         model, activations=activations, samples=samples, input_scale=input_scale, layers=layers, input_shape=input_shape
     )
@@ -160,6 +168,8 @@ def _rows(value: str | os.PathLike[str] | Array, arrays: Any, inputs: int) -> Ar
         raise ValueError(f"samples is {a.dtype}{a.shape}; it must be rows of {inputs} numbers")
     if a.dtype.kind == "f" and not np.isfinite(a).all():
         raise ValueError("samples has a number that is not finite")
+    if a.dtype.kind == "f" and np.abs(a).max() > np.finfo(np.float32).max:
+        raise ValueError("samples has a number beyond the range of float32")
     return a.reshape(len(a), inputs)
 
 
@@ -167,10 +177,10 @@ def _scaled(samples: Array | None, input_scale: float | str | None) -> tuple[Arr
     """8-bit inputs and what one of their units is worth."""
     try:
         scale = None if input_scale is None else float(Fraction(str(input_scale)))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         scale = 0.0
-    if scale is not None and not 0 < scale < math.inf:
-        raise ValueError(f"input_scale is {input_scale!r}; it must be a number above 0, as 0.0625 or 1/16")
+    if scale is not None and not LEAST_SCALE <= scale <= MOST_SCALE:
+        raise ValueError(f"input_scale is {input_scale!r}; it must be a number above 0, as 0.0625 or 1/16 (2^-126 to 2^120)")
     if samples is None:
         return np.zeros((1, 1), np.int64), scale or 1 / 127
     if samples.dtype.kind != "f":
@@ -178,7 +188,7 @@ def _scaled(samples: Array | None, input_scale: float | str | None) -> tuple[Arr
             raise ValueError("samples has integers beyond 127; 8-bit inputs are from -127 to 127: pass floats")
         return samples.astype(np.int64), scale or 1.0
     wide = samples.astype(np.float64)
-    scale = scale or (float(np.abs(wide).max()) or 1.0) / 127
+    scale = scale or max((float(np.abs(wide).max()) or 1.0) / 127, LEAST_SCALE)
     return np.clip(np.rint(wide / scale), -127, 127).astype(np.int64), scale
 
 
@@ -258,16 +268,20 @@ def _layer_report(network: Network, planned: IntegerNetwork | None, i: int) -> d
 
 
 def _write(directory: FilePath, name: str, source: Source, report: dict[str, Any], overwrite: bool) -> None:
-    files = {f"{name}.h": source.header(), f"{name}.c": source.code(report), f"{name}.json": json.dumps(report, indent=2) + "\n"}
+    texts = {f"{name}.h": source.header(), f"{name}.c": source.code(report), f"{name}.json": json.dumps(report, indent=2) + "\n"}
     decoder = FilePath(get_embedded_include())
-    taken = [file for file in files if (directory / file).exists()]
-    if taken and not overwrite:
-        raise FileExistsError(f"{directory / taken[0]} exists already; allow to replace it (--force, overwrite=True)")
+    files = {file: text.encode("ascii") for file, text in texts.items()}
+    files |= {file: (decoder / file).read_bytes() for file in SOURCES}
+    for file, data in files.items():
+        path = directory / file
+        if path.is_dir() or (path.exists() and not overwrite and (file in texts or path.read_bytes() != data)):
+            raise FileExistsError(f"{path} exists already; allow to replace it (--force, overwrite=True)")
     directory.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        (directory / file).write_text(text, encoding="ascii", newline="\n")
-    for file in SOURCES:
-        shutil.copyfile(decoder / file, directory / file)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".evenbits") as temporary:  # all of them, or none
+        for file, data in files.items():
+            (FilePath(temporary) / file).write_bytes(data)
+        for file in files:
+            os.replace(FilePath(temporary) / file, directory / file)
 
 
 def report_text(report: dict[str, Any]) -> str:
@@ -294,4 +308,3 @@ def report_text(report: dict[str, Any]) -> str:
         whole, floats = report["accuracy"], report["accuracy_of_floats"]
         tables.append(f"accuracy {whole:.1%} ({report['activations']}); the same weights in floats {floats:.1%}")
     return "\n\n".join(tables)
-

@@ -39,6 +39,8 @@ def refusal(weights: Encoded) -> str | None:
         return "its codes mean a number in each of two bases (method kashin), which takes two products"
     if spec.codes.levels + (spec.codes.upper > 0) > 257 or (spec.codes.per == 1 and spec.codes.bits > 8):
         return f"its codes have {spec.codes.levels} levels; the decoder has 8 bits a code"
+    if spec.kept > 2**24 or spec.rows * spec.codes.row_bytes(spec.kept) > 2**29:
+        return f"{spec.rows} rows of {spec.kept} codes are too many; the decoder has rows of 2^24, and 2^29 bytes"
     return None
 
 
@@ -209,7 +211,7 @@ def _layer(layer: Layer, x: Array, y: Array, scale: float, wide: bool) -> Intege
     output_scale = _peak(y) * 2.0**-23 if wide else _peak(y) / 127
     factors = scales * (units.step * column_scale / output_scale)
     offsets = None if layer.bias is None else layer.bias.astype(np.float64) / output_scale
-    shift = _shift(factors, offsets, worst)
+    shift = _shift(layer.name, factors, offsets, worst)
     multipliers = np.rint(np.ldexp(factors, shift)).astype(np.int64)
     bias, bias_shift = None, 0
     if offsets is not None:
@@ -230,7 +232,7 @@ def _rounding(factor: float, worst: float) -> Rounding:
     return Rounding(max(1, round(math.ldexp(factor, shift))), shift)
 
 
-def _shift(factors: Array, offsets: Array | None, worst: int) -> int:
+def _shift(name: str, factors: Array, offsets: Array | None, worst: int) -> int:
     """The largest shift up to 60 with multipliers below 2^30 and sums below 2^61."""
     peak = float(np.abs(factors).max())
     total = float(np.abs(factors).sum(axis=1).max()) * worst
@@ -238,5 +240,5 @@ def _shift(factors: Array, offsets: Array | None, worst: int) -> int:
         total = max(total, float(np.abs(offsets).max()))
     shift = min(60, 30 - math.frexp(peak)[1], 60 - math.frexp(total)[1])
     if shift < 1:
-        raise ValueError("a layer's scales are too large for 32-bit outputs")
+        raise ValueError(f"{name}: its scales are too large for 32-bit outputs")
     return shift

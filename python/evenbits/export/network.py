@@ -169,6 +169,8 @@ def read_network(
         bias = arrays.get(f"{name.removesuffix('.weight')}.bias") if name.endswith(".weight") else None
         if bias is not None and bias.shape != (encoded.shape[0],):
             raise ValueError(f"the bias of {name} has shape {bias.shape}; there are {encoded.shape[0]} outputs")
+        if bias is not None and not np.all(np.abs(bias) <= np.finfo(np.float32).max):
+            raise ValueError(f"the bias of {name} has a number that is not finite in float32")
         image = None
         if step == "conv":
             image = _image(name, own, shape, options)

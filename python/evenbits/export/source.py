@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,6 +27,11 @@ WIDTH = 118
 
 def numbers(values: Iterable[Any]) -> str:
     return ", ".join(map(str, values))
+
+
+def comment(text: str) -> str:
+    """Any text as it may stand in a comment of C."""
+    return re.sub(r"[^ -~]|\\|\*(?=/)|/(?=\*)|\?(?=\?)", "_", text)
 
 
 def real_text(value: float) -> str:
@@ -99,7 +105,7 @@ class Source:
             self.known[key] = name = f"array{len(self.known)}"
             flat = values.reshape(-1)
             texts = map(real_text, flat) if kind == "float" else map(str, flat.tolist())
-            head = f"/* {what} */\nstatic const EVENBITS_WEIGHTS {kind} {name}[{flat.size}]"
+            head = f"/* {comment(what)} */\nstatic const EVENBITS_WEIGHTS {kind} {name}[{flat.size}]"
             self.text.append(f"{head} = {{\n{wrapped(texts)}\n}};")
             self.flash[what] += flat.size * {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2}.get(kind, 4)
         return self.known[key]
@@ -191,8 +197,8 @@ int {name}_selftest({name}_memory *memory);
 
     def code(self, report: dict[str, Any]) -> str:
         name, big = self.name, self.name.upper()
-        lines = [f" *   {layer['name']}: {layer['method']}, {layer['bits']:g} bits, {layer['rows']} x {layer['columns']}, "
-                 f"{layer['multiplications']} products"
+        lines = [f" *   {comment(layer['name'])}: {layer['method']}, {layer['bits']:g} bits, "
+                 f"{layer['rows']} x {layer['columns']}, {layer['multiplications']} products"
                  + (f"; sums below {layer['worst_sum'] + 1} <= 2^31" if "worst_sum" in layer else "")
                  for layer in report["layers"]]  # fmt: skip
         texts = map(real_text, self.test) if self.kind == "float" else map(str, self.test.tolist())
