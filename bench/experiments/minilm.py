@@ -157,8 +157,32 @@ def table(model: Path, arguments: argparse.Namespace) -> None:
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     row: dict[str, Any] = {"method": "float32", "bytes": model.stat().st_size, **judge(Encoder(tokenizer, weights))}
     print(line(row), flush=True)
+    rows = []
     for row in judged(model, weights, cases(arguments), arguments, lambda w: judge(Encoder(tokenizer, w))):
         print(line(row), flush=True)
+        rows.append(row)
+    if arguments.plot:
+        plot(rows, arguments.plot)
+
+
+def plot(rows: list[dict[str, Any]], path: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.5), layout="constrained")
+    for name in dict.fromkeys(row["method"] for row in rows):
+        mine = sorted((row for row in rows if row["method"] == name), key=lambda row: row["bits_per_value"])
+        for axis, key in zip(axes, ("error", "cosine", "words"), strict=True):
+            style = "s:" if name.startswith("uniform") else "o-"
+            axis.plot([row["bits_per_value"] for row in mine], [row[key] for row in mine], style, label=name, markersize=4)
+    for axis, label in zip(axes, ("|W − W'| / |W|", "mean cosine to float32", "wordsim353 ρ"), strict=True):
+        axis.set(xlabel="bits a value, all included", ylabel=label)
+        axis.grid(alpha=0.3)
+    axes[0].set_yscale("log")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=5, loc="outside lower center")
+    figure.savefig(path, dpi=110)
 
 
 def same_bytes(model: Path, chosen: list[Case]) -> None:
@@ -192,6 +216,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="of each command; the least time counts (default: 3)")
     parser.add_argument("--workers", default="1", help="threads of the command (default: 1)")
     parser.add_argument("--json", metavar="FILE", help="save the rows, with more columns; those it has are not made again")
+    parser.add_argument("--plot", metavar="FILE")
     parser.add_argument("--same-bytes", action="store_true", help="compare instruction sets and threads instead")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # faster than more, unless the machine is idle
