@@ -183,6 +183,16 @@ def test_sparse_variants_give_more_zeros():
     np.testing.assert_allclose(np.diff(size[1:]), encoded.report.step, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("weights", "data"), [(2.0**660, 1.0), (1.0, 2.0**-400), (2.0**600, 2.0**-500)])
+def test_errors_are_those_of_weights_and_data_of_any_size(weights, data):
+    w, x = low_rank()
+    usual, report = (
+        PathFollowing(4, step=0.25 * size, scale_dtype="float64").encode(w * size, x * scale).report
+        for size, scale in ((1.0, 1.0), (weights, data))
+    )
+    assert report.calibration_error == usual.calibration_error and report.fresh_error == usual.fresh_error
+
+
 def test_a_search_leaves_out_clippings_below_the_threshold():
     w, x = low_rank()
     encoded = PathFollowing(3, sparsity="hard", threshold=0.5 * np.abs(w).max(), clip="search").encode(w, x)

@@ -213,7 +213,10 @@ class PathFollowing(Quantizer):
     def _data(self, calibration: Any, quantized: Any, n: int, workers: int, neurons: int | None = None) -> Calibration:
         """What is known of the n inputs: sums of products; or the rows, where that is less work for so many neurons."""
         if calibration is None:
-            raise ValueError("calibration is missing; pass the layer's inputs (rows, inputs), or a Calibration")
+            raise ValueError(
+                "calibration is missing; pass the layer's inputs (rows, inputs), or a Calibration; "
+                "for whole networks there is evenbits.networks.quantize_network"
+            )
         if isinstance(calibration, Calibration):
             if quantized is not None:
                 raise ValueError("calibration is a Calibration; give quantized_calibration to its update")

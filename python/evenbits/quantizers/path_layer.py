@@ -69,7 +69,7 @@ class Layer:
             self.aligned = least_maximum(own, self.form.x, self.form.y, self.live)
         else:
             self.aligned = self.form.aligned(own, self.live, quantizer.order)
-        self._targets: dict[str, tuple[Array, float]] = {}
+        self._targets: dict[str, tuple[Array, float, float]] = {}
 
     def _columns(self, w: Array) -> Array:
         return w if self.order is None else np.ascontiguousarray(w[:, self.order])
@@ -165,12 +165,13 @@ class Layer:
             return None
         if which not in self._targets:
             target = self._outputs(np.ascontiguousarray(x.T), self.w)
-            self._targets[which] = target, in_order(energies(target))
-        target, norm = self._targets[which]
+            scale = math.ldexp(1.0, -int(np.frexp(np.abs(target).max())[1]))  # squares stay within range
+            self._targets[which] = target, in_order(energies(target * scale)), scale
+        target, norm, scale = self._targets[which]
         turned, left, step = np.ascontiguousarray(y.T), np.empty(len(self.w)), max(1, CHUNK // self.w.shape[1])
         for begin in range(0, len(self.w), step):
             rows = slice(begin, begin + step)
-            left[rows] = energies(target[rows] - self._outputs(turned, values(rows)))
+            left[rows] = energies((target[rows] - self._outputs(turned, values(rows))) * scale)
         return math.sqrt(in_order(left) / norm) if norm > 0 else 0.0
 
     def _outputs(self, turned: Array, w: Array) -> Array:
