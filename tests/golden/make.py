@@ -43,6 +43,11 @@ CASES = {
         {"sparsity": 0.8, "share": 0.05},
     ],
     "residual": [{}, {"width": 5, "stream": 3}],
+    "entropy_trellis": [
+        {},
+        {"states": 8, "rotate": False},
+        {"per": "row", "fit": "unbiased", "rows_per_block": 1, "stream": 3},
+    ],
     "loss_aware": [{}, {"p": 2, "scale_dtype": "bfloat16"}, {"clip": 1.5}],
     "magnitude": [{}, {"values": "float16", "sparsity": 0.7}, {"values": "bfloat16"}],
 }
