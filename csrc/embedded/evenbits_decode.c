@@ -2,7 +2,11 @@
 
 #if defined(__GNUC__)
 #define EB_INLINE static inline __attribute__((always_inline))
-#define EB_APART __attribute__((noinline))
+#if UINTPTR_MAX <= 0xFFFFFFFFu
+#define EB_APART __attribute__((noinline)) /* a caller does not pay for its stack all along */
+#else
+#define EB_APART
+#endif
 #define EB_STEP(k) __asm__("" : "+r"(k)) /* the loop is not made a call of memset */
 #else
 #define EB_INLINE static inline
