@@ -34,10 +34,12 @@ def main() -> None:
     w = rng.integers(-127, 128, (512, 64)).astype(np.int8)
     zeros = [f"{np.mean(a == 0):.0%} zeros" for a in data]
     print(f"| window | | {' | '.join(zeros)} | bits a value, {zeros[1]} | side by side |\n|---|---|{'---|' * (len(data) + 2)}")
-    uniform = [
-        np.linalg.norm((np.clip(np.round(a / 17.0), 0, 15) * 17 - a) @ w) / np.linalg.norm(a.astype(float) @ w) for a in data
-    ]
-    print(f"| 4 bits, equal steps | | {' | '.join(f'{e:.4f}' for e in uniform)} | 4.00 | 4 |")
+    equal = []
+    for levels in (16, 32, 49, 54):  # as many bits as windows take
+        step = 255 / (levels - 1)
+        errors = [np.linalg.norm((np.round(a / step) * step - a) @ w) / np.linalg.norm(a.astype(float) @ w) for a in data]
+        equal.append((float(np.log2(levels)), float(errors[1])))
+        print(f"| {levels} equal steps | | {' | '.join(f'{e:.4f}' for e in errors)} | {equal[-1][0]:.2f} | |")
     points = []
     for bits, places in FORMATS:
         for rounding, pairs in VARIANTS:
@@ -49,10 +51,10 @@ def main() -> None:
             row = [f"{bits} bits, {places} places", how, *(f"{e:.4f}" for e in errors), f"{stored:.2f}", f"{sparq.cost:g}"]
             print(f"| {' | '.join(row)} |")
     if arguments.plot:
-        plot(points, uniform[1], arguments.plot)
+        plot(points, equal, arguments.plot)
 
 
-def plot(points: list[tuple[float, float, str, str, bool]], uniform: float, path: str) -> None:
+def plot(points: list[tuple[float, float, str, str, bool]], equal: list[tuple[float, float]], path: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -65,7 +67,7 @@ def plot(points: list[tuple[float, float, str, str, bool]], uniform: float, path
         axis.plot([p[0] for p in mine], [p[1] for p in mine], "o", label=label)
         for stored, error, name, *_ in mine if pairs else ():
             axis.annotate(name, (stored, error), textcoords="offset points", xytext=(5, -9), fontsize=8)
-    axis.plot([4], [uniform], "k^", label="equal steps")
+    axis.plot(*np.transpose(equal), "k^--", label="equal steps")
     axis.set(xlabel="bits a value, measured", ylabel="error of a product", yscale="log")
     axis.grid(alpha=0.3)
     axis.legend()
