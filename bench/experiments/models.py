@@ -53,6 +53,10 @@ EQUAL_TOTAL: dict[str, tuple[str, ...]] = {
         "kashin": options("kashin"),
         "sign_frame": options("sign_frame"),
     }.items()
+} | {
+    "entropy_trellis": options("entropy_trellis"),
+    "entropy_trellis, 128 states": options("entropy_trellis", "states=128"),
+    "entropy_trellis, not rotated": options("entropy_trellis", "rotate=False"),
 }
 """Compared at equal ``--budget``: bits a value of everything stored, scales, tables and specs included."""
 
