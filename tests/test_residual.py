@@ -126,6 +126,16 @@ def test_rows_of_any_size(rng):
     assert Residual(4).encode(np.float32(3)).decode().shape == ()
 
 
+def test_rows_far_beyond_those_learned_from_are_refused(rng):
+    x = rng.standard_normal((20, 8))
+    for options in ({}, {"books": "kmeans", "width": 2}, {"transform": "pca"}):
+        trained = Residual(1, **options).train(x)
+        assert np.isfinite(trained.encode(x * 1e12).decode()).all()
+        for size in (1e20, 1e300):
+            with pytest.raises(ValueError, match="far beyond those that the quantizer was trained on"):
+                trained.encode(x * size)
+
+
 def test_coordinates_are_put_in_order_unless_they_nearly_are():
     np.testing.assert_array_equal(order_of(DECAY[::-1]), np.arange(120)[::-1])
     np.testing.assert_array_equal(order_of(DECAY * np.linspace(1, 1.02, 120)), np.arange(120))

@@ -18,6 +18,8 @@ from evenbits.quantizers.distributed import kmeans
 from evenbits.random import random_subset
 from evenbits.spec import KEPT
 
+MOST_SIZE = 2.0**62
+"""Of rows that were brought to an ordinary size: their squares are float32 numbers, too."""
 UNKNOWN = -1199
 """An exponent that no array has, and that no other one is longer than."""
 
@@ -103,7 +105,10 @@ class Residual(Quantizer):
     def _learn(self, coding: ResidualLayers, a: Array, workers: int) -> dict[str, Array]:
         """All planes of rows, of which those that were fitted stay as they are."""
         planes = dict(self._fitted or {})
-        rows = np.ldexp(as_matrix(a).astype(np.float64), -coding.exponent)
+        with np.errstate(over="ignore"):
+            rows = np.ldexp(as_matrix(a).astype(np.float64), -coding.exponent)
+        if not np.abs(rows).max(initial=0) < MOST_SIZE:
+            raise ValueError("x has numbers far beyond those that the quantizer was trained on; train it on others, or scale x")
         if coding.pca:
             if "basis" not in planes:
                 planes["mean"], planes["basis"] = principal_axes(rows)
