@@ -33,5 +33,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_path_following(m);
   bind_entropy(m);
   bind_trellis(m);
+  bind_bit_shift(m);
   m.attr("_api") = py::capsule(&active(), "evenbits._core._api");
 }

@@ -14,6 +14,7 @@
 #include "kernels/reduce.hpp"
 #include "kernels/rounding.hpp"
 #include "kernels/sign_frame.hpp"
+#include "kernels_bit_shift.hpp"
 #include "kernels_codewords.hpp"
 #include "kernels_entropy.hpp"
 #include "kernels_path_following.hpp"
@@ -94,5 +95,8 @@ const evenbits_api table = {
     trellis_tally,
     trellis_write,
     trellis_read,
+    bit_shift_scratch,
+    bit_shift_search,
+    bit_shift_decode_f32,
 };
 }  // namespace evenbits::EVENBITS_ISA

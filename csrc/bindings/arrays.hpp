@@ -64,6 +64,7 @@ void bind_joint(py::module_& m);
 void bind_products(py::module_& m);
 void bind_path_following(py::module_& m);
 void bind_entropy(py::module_& m);
+void bind_bit_shift(py::module_& m);
 void bind_trellis(py::module_& m);
 
 }  // namespace evenbits

@@ -92,6 +92,12 @@ typedef struct evenbits_trellis {
   const float* values;
 } evenbits_trellis;
 
+typedef struct evenbits_bit_shift {
+  size_t n;
+  uint32_t memory;
+  uint32_t bits, per;
+} evenbits_bit_shift;
+
 typedef struct evenbits_api {
   uint32_t version;
   const char* isa;
@@ -224,4 +230,7 @@ typedef struct evenbits_api {
   void (*trellis_tally)(const uint16_t* symbols, const float* x, size_t n, uint64_t* counts, double* sums);
   size_t (*trellis_write)(const evenbits_trellis* t, const uint16_t* symbols, uint8_t* out, size_t capacity);
   int (*trellis_read)(const evenbits_trellis* t, const uint8_t* in, size_t size, float* y);
+  size_t (*bit_shift_scratch)(const evenbits_bit_shift* t);
+  void (*bit_shift_search)(const evenbits_bit_shift* t, const int16_t* x, size_t rows, uint8_t* out, int16_t* scratch);
+  void (*bit_shift_decode_f32)(const evenbits_bit_shift* t, const uint8_t* in, const float* scale, size_t rows, float* y);
 } evenbits_api;

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evenbits.codings.base import Coding
+from evenbits.codings.bit_shift import BitShift
 from evenbits.codings.residual import ResidualLayers
 from evenbits.codings.streams import LevelStream, RefinementStream, SurvivorStream
 from evenbits.codings.trellis import EntropyTrellisStream
@@ -16,7 +17,7 @@ from evenbits.spec import Reader, Spec
 __all__ = ["CODINGS", "Coding", "RefinementStream", "parse"]
 
 KINDS: tuple[type[Coding], ...] = (
-    LevelStream, SurvivorStream, RefinementStream, ResidualLayers, Tuples, Windows, EntropyTrellisStream
+    LevelStream, SurvivorStream, RefinementStream, ResidualLayers, Tuples, Windows, EntropyTrellisStream, BitShift
 )  # fmt: skip
 CODINGS = {kind.coding: kind for kind in KINDS}
 """By the word under "coding" in their specs."""

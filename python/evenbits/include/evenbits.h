@@ -149,6 +149,16 @@ typedef struct evenbits_trellis {
   const float* values; /* what symbols mean */
 } evenbits_trellis;
 
+/* A trellis code of a constant rate. Bits floor(i bits / per) to floor((i + 1) bits / per) of a row are those of value i; a
+ * row is padded to whole bytes. With s the `memory` bits that end with them, the last one highest, the row's end standing
+ * before its beginning, and h = a s + 76625530 modulo 2^32, value i is the sum of the four bytes of h, less 510; a is
+ * 1976101133, 466668845, 4173394211 or 1753752023 for bits / per from 1, 2, 3 or 4 on, rotated left by 16 - memory bits. */
+typedef struct evenbits_bit_shift {
+  size_t n;           /* at least memory */
+  uint32_t memory;    /* 8 to 16 */
+  uint32_t bits, per; /* bits / per is 1 to 4, per at most 2^16 */
+} evenbits_bit_shift;
+
 typedef struct evenbits_api {
   uint32_t version; /* EVENBITS_API_VERSION of the build; later versions only append members */
   const char* isa;  /* "sse2", "avx2", "avx512", "avx512vbmi" or "neon" */
@@ -368,6 +378,14 @@ typedef struct evenbits_api {
    * values; y is filled in any case. */
   size_t (*trellis_write)(const evenbits_trellis* t, const uint16_t* symbols, uint8_t* out, size_t capacity);
   int (*trellis_read)(const evenbits_trellis* t, const uint8_t* in, size_t size, float* y);
+
+  /* The rows of integers near x, in units of 1 / 32 of a value's for less than 2 bits and of 1 / 64 otherwise. Costs have 16
+   * bits: those of a value are its squared difference, of 2^15 at most, over 2^16, and 4 times that from 3 bits on, 16 times that
+   * at 4. scratch: as many int16 as bit_shift_scratch says. */
+  size_t (*bit_shift_scratch)(const evenbits_bit_shift* t);
+  void (*bit_shift_search)(const evenbits_bit_shift* t, const int16_t* x, size_t rows, uint8_t* out, int16_t* scratch);
+  /* Values times their row's scale. */
+  void (*bit_shift_decode_f32)(const evenbits_bit_shift* t, const uint8_t* in, const float* scale, size_t rows, float* y);
 } evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or

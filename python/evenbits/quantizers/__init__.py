@@ -26,6 +26,7 @@ from evenbits.quantizers.pruning import Pruning
 from evenbits.quantizers.residual import Residual
 from evenbits.quantizers.sign_frame import SignFrame
 from evenbits.quantizers.sparq import Sparq
+from evenbits.quantizers.trellis import Trellis
 from evenbits.quantizers.uniform import Uniform
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Residual",
     "SignFrame",
     "Sparq",
+    "Trellis",
     "Uniform",
     "calibrated_methods",
     "methods",
@@ -75,7 +77,7 @@ def calibrated_methods() -> dict[str, type[PathFollowing]]:
 
 def method_named(method: str) -> type[Quantizer]:
     """The class of a method. Raises ValueError, naming those there are."""
-    known = methods() | calibrated_methods()
+    known: dict[str, type[Quantizer]] = methods() | calibrated_methods() | {Trellis.method: Trellis}
     if method in OTHERS:
         raise ValueError(f"method is {method!r}, which arrays alone do not suffice for; {OTHERS[method]}")
     if method not in known:

@@ -1,0 +1,5 @@
+// Trellis codes of a constant rate; compiled once per instruction set, as kernels.cpp is.
+#include "kernels_bit_shift.hpp"
+
+#include "kernels/bit_shift_decode.hpp"
+#include "kernels/bit_shift_search.hpp"

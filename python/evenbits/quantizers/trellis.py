@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evenbits import _core
+from evenbits._arrays import Array, as_array, as_floats, integer, peak_exponent, require_finite, workers_of
+from evenbits._chunks import for_row_chunks
+from evenbits.bit_shift import search, values
+from evenbits.codings.bit_shift import MOST_PER, SCALES, BitShift
+from evenbits.encoded import Encoded, as_matrix
+from evenbits.quantizers.base import NoSuchRateError, Quantizer, choice, stored_dtype
+from evenbits.transforms import randomized_hadamard
+
+
+class Trellis(Quantizer):
+    """A random rotation, then a bit-shift trellis: the error of codes of many values at a fixed rate, 1 to 4 bits.
+
+    Every value is a hash of the last ``memory`` bits of its row, see ``evenbits.bit_shift``; the bits are those of the nearest
+    row there is, by Viterbi's algorithm among 2^memory states. The error is 1.06 to 1.3 times the least that any code can have,
+    where that of the best levels for single values (Lloyd and Max's) is 1.45 to 2.4 times it; decoding is fast, from any row on.
+    ``bits``: 1 to 4, any fraction. memory: 8 to 16 (default 12); one more takes twice the time to encode.
+    rotate=False: values as they are, for what is Gaussian already. fit: "least_squares" (default, the scale of least error) or
+    "unbiased" (scale |y|^2 / <y, values>). scale_dtype: float32 (default), float64 or float16, a scale a row.
+    The same bytes on every machine. Sources: see ``evenbits.bit_shift``.
+    """
+
+    method = "trellis"
+    fixed = False
+
+    def __init__(
+        self,
+        bits: float | Fraction,
+        *,
+        memory: int = 12,
+        rotate: bool = True,
+        fit: str = "least_squares",
+        seed: int = 0,
+        stream: int = 0,
+        scale_dtype: str = "float32",
+    ) -> None:
+        super().__init__(bits, seed=seed, stream=stream, scale_dtype=choice(scale_dtype, "scale_dtype", SCALES))
+        if not 1 <= self.bits <= 4 or self.bits.denominator > MOST_PER:
+            raise NoSuchRateError(f"bits is {bits}; a trellis takes 1 to 4 bits a value, in parts of at most {MOST_PER}")
+        self.memory, self.rotate = integer(memory, "memory", 8, 16), bool(rotate)
+        self.fit = choice(fit, "fit", ("least_squares", "unbiased"))
+
+    def spec(self, shape: tuple[int, ...], dtype: str = "float32") -> BitShift:  # type: ignore[override]
+        for n in shape:
+            integer(n, "shape", 0, 2**40)
+        places = tuple(int(n) for n in shape)
+        seed, stream = (self.seed, self.stream) if self.rotate else (0, 0)
+        return BitShift(self.method, self.bits, places, dtype, self.memory, self.rotate, self.scale_dtype, seed, stream)
+
+    def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:
+        source = as_array(x)
+        a = as_floats(source)
+        workers = workers_of(workers)
+        require_finite(a, workers=workers)
+        coding = self.spec(a.shape, stored_dtype(source.dtype))
+        planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in coding.layout().items()}
+        if a.size:
+            rows = as_matrix(a)
+
+            def work(begin: int, end: int) -> None:
+                planes["codes"][begin:end], scales = self._rows(coding, rows[begin:end])
+                with np.errstate(over="ignore", under="ignore"):
+                    planes["scales"][begin:end] = scales
+
+            for_row_chunks(coding.rows, 32 * coding.length, workers, work)
+            lost = ~np.isfinite(planes["scales"][:, 0])
+            if lost.any():
+                first = int(lost.argmax())
+                raise ValueError(f"row {first} needs a scale beyond {self.scale_dtype}; pass scale_dtype='float64'")
+        return Encoded(planes, coding.to_dict())
+
+    def _rows(self, coding: BitShift, x: Array) -> tuple[Array, Array]:
+        """Codes and scales."""
+        exponent = peak_exponent(np.maximum(x.max(axis=1, keepdims=True), -x.min(axis=1, keepdims=True)))
+        y = np.ascontiguousarray(x if exponent is None else np.ldexp(x.astype(np.float64), -exponent), np.float32)
+        if coding.rotated:
+            y = randomized_hadamard(y, seed=coding.seed, stream=coding.stream)
+        n = coding.length
+        if y.shape[1] < n:
+            y = np.concatenate([y, np.zeros((len(y), n - y.shape[1]), np.float32)], axis=1)
+        codes = search(y, coding.bits, coding.memory)
+        found = values(codes, np.ones(len(y), np.float32), n, coding.bits, coding.memory)
+        product, square = np.empty((len(y), 1)), np.empty((len(y), 1))
+        _core.dot(y, found, n, n, product, 1)
+        a, b = (y, y) if self.fit == "unbiased" else (found, found)
+        _core.dot(a, b, n, n, square, 1)
+        top, below = (square, product) if self.fit == "unbiased" else (product, square)
+        scale = np.divide(top, below, out=np.zeros_like(top), where=product > 0)
+        return codes, scale if exponent is None else np.ldexp(scale, exponent)
