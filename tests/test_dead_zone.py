@@ -31,6 +31,17 @@ def test_bits_are_a_ceiling_that_is_nearly_reached(laplacian, bits):
     assert e.nbytes <= DeadZone(bits).nbytes(laplacian.shape)
 
 
+@pytest.mark.parametrize(("loss", "middle"), [("squared", np.mean), ("absolute", np.median)])
+def test_levels_are_the_middle_of_what_they_stand_for(laplacian, loss, middle):
+    e = DeadZone(2, loss=loss).encode(laplacian)
+    size, y = np.abs(laplacian), np.abs(e.decode())
+    first, second, step = e.planes["levels"]
+    assert first == pytest.approx(middle(size[np.isclose(y, first, rtol=1e-5)]), rel=1e-3)
+    beyond = y > (first + second) / 2
+    assert second == pytest.approx(middle((size - y)[beyond]) + second, rel=2e-3)
+    assert np.diff(np.unique(y[beyond]))[:5] == pytest.approx(step, rel=1e-4)
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_error_is_below_that_of_lloyd_max_at_equal_bits(laplacian, bits):
     fixed = quantize(laplacian, bits, "lloyd_max", law="laplacian", per="tensor").error(laplacian)

@@ -106,6 +106,10 @@ def test_bits_below_the_spec_and_wrong_options_are_named(laplacian):
         missing(quantize(laplacian, 2))
 
 
+def test_of_zeros_nothing_is_missing():
+    assert missing(Pruning(2).encode(np.zeros((3, 4)))) == 0
+
+
 def test_logarithms_are_those_of_math():
     for x in (1.0, 1.1, 1.5, 2.0, 10.0, 12345.6, 4e9):
         assert _log(x) == pytest.approx(math.log(x), rel=1e-13, abs=1e-15)

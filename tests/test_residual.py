@@ -6,7 +6,7 @@ import pytest
 import evenbits
 from evenbits.codings.residual import RATE, Books, common_level, order_of, water_level
 from evenbits.quantizers import Residual
-from evenbits.quantizers.residual import first_of
+from evenbits.quantizers.residual import first_of, regularized
 from evenbits.rate_distortion import reverse_water_filling
 
 DECAY = np.exp(-0.05 * np.arange(120))
@@ -37,6 +37,13 @@ def test_layers_leave_the_lesser_of_a_variance_and_a_level(isa):
     assert v[0] > 3 * level > 1.2 * water_level(v, RATE * 24)
     np.testing.assert_allclose(left, np.minimum(v, level), rtol=0.3)
     assert common_level(v, 2 * v.sum()) == v.max() and common_level(0 * v, 1) == 0
+
+
+def test_regularized_codewords_have_the_variances_of_the_allocation(rng):
+    words = regularized(rng.standard_normal((64, 120)).astype(np.float32), DECAY, 6)
+    found = np.mean(words.astype(float) ** 2, axis=0)
+    np.testing.assert_allclose(found, np.maximum(DECAY - water_level(DECAY, 6), 0), rtol=1e-5)
+    assert not regularized(np.zeros((4, 120), np.float32), DECAY, 2).any()
 
 
 def test_random_codebooks_generalise_where_those_of_k_means_do_not():
