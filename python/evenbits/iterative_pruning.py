@@ -142,4 +142,4 @@ def _arrays(weights: Weights) -> dict[str, Array]:
 
 def _zeros(weights: Weights) -> float:
     zeros = sum(int((p == 0).sum().item()) for p in weights.values())
-    return zeros / max(sum(p.numel() for p in weights.values()), 1)
+    return float(zeros / max(sum(p.numel() for p in weights.values()), 1))
