@@ -51,7 +51,7 @@ def symbols(tmp_path_factory):
 def test_kernels_export_only_the_namespace_of_their_instruction_set(symbols):
     # A linker keeps one copy of any other name, perhaps the one compiled for an instruction set this machine lacks.
     exported = [name for name, letter in symbols if letter != "U" and (letter.isupper() or letter == "u")]
-    assert [name for name in exported if not re.match(r"_Z(GV)?Z?NK?8evenbits5probe", name)] == []
+    assert [name for name in exported if not re.match(r"_Z(GV)?Z*NK?8evenbits5probe", name)] == []
     assert any(name.startswith("_ZN8evenbits5probe5table") for name in exported)
 
 

@@ -83,7 +83,7 @@ def test_matrices_are_quantized_and_the_rest_kept_as_it_was(model, arrays):
     }
 
 
-@pytest.mark.parametrize("method", methods())
+@pytest.mark.parametrize("method", [name for name in methods() if name != "entropy_trellis"])
 @pytest.mark.parametrize("bits", [0.5, 2.5, 4])
 def test_codes_are_those_of_quantize(method, bits, model, arrays):
     found = load(quantize_model(model, method=method, bits=bits, seed=3).output)
@@ -93,6 +93,17 @@ def test_codes_are_those_of_quantize(method, bits, model, arrays):
         assert found[name].spec == expected.spec
         for plane in expected.planes:
             np.testing.assert_array_equal(found[name].planes[plane], expected.planes[plane], strict=True)
+
+
+def test_codes_of_entropy_trellis_are_those_of_quantize_where_a_tensor_is_worth_its_model(model, rng, tmp_path):
+    x = rng.standard_normal((128, 256), dtype=np.float32)
+    save_file({"large": x, "small": x[:16, :16].copy()}, model)
+    found = load(quantize_model(model, method="entropy_trellis", bits=2, seed=3).output)
+    np.testing.assert_array_equal(found["small"], x[:16, :16])
+    expected = quantize(x, 2, "entropy_trellis", seed=3)
+    assert found["large"].spec == expected.spec and found["large"].planes.keys() == expected.planes.keys()
+    for name, plane in expected.planes.items():
+        np.testing.assert_array_equal(found["large"].planes[name], plane, strict=True)
 
 
 def test_codes_do_not_depend_on_ml_dtypes(model, monkeypatch):
@@ -189,6 +200,10 @@ def test_a_long_vector_can_be_included(rng, tmp_path):
 @pytest.mark.parametrize("budget", [1, 1.5, "2", 2.75, Fraction(10, 3), 4, 5, 6.1, 9, 30])
 def test_a_budget_of_bits_is_a_ceiling_over_the_chosen_tensors(method, budget, rng, tmp_path):
     save_file({"a": rng.standard_normal((200, 64)), "b": rng.standard_normal((64, 300)).astype("f4")}, tmp_path / "m")
+    if method == "entropy_trellis" and Fraction(budget) < 2.5:
+        with pytest.raises(ValueError, match="which is impossible; the least for this model"):  # the ceilings of its tables
+            quantize_model(tmp_path / "m", tmp_path / "out", budget=budget, method=method)
+        return
     report = quantize_model(tmp_path / "m", tmp_path / "out", budget=budget, method=method)
     coded = load(report.output)
     values = sum(math.prod(value.shape) for value in coded.values())
@@ -276,7 +291,7 @@ def test_plans_of_any_shapes_stay_below_their_budget(shapes, method, bits):
     try:
         plan = make_plan(model, method=method, budget=budget)
     except ValueError as error:
-        assert "impossible" in str(error)
+        assert "impossible" in str(error) or ("numbers of codewords" in str(error) and method == "residual")  # for long rows
         return
     entries = []
     for name, x in arrays.items():
