@@ -10,7 +10,7 @@ export PATH=${python%/*}:$PATH
 build=$PWD/build/sanitize
 [ $# -gt 0 ] || set -- tests
 
-cmake -S . -B "$build" -GNinja -DCMAKE_BUILD_TYPE=Debug -DEVENBITS_SANITIZE=ON -DCMAKE_CXX_COMPILER="${CXX:-g++}" \
+cmake -S . -B "$build" -GNinja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-g1 -DEVENBITS_SANITIZE=ON -DCMAKE_CXX_COMPILER="${CXX:-g++}" \
   -DPython_EXECUTABLE="$python" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" --log-level=WARNING
 cmake --build "$build"
 rm -rf "$build/site"
