@@ -57,7 +57,7 @@ class Butterfly(Transform):
         for order, layers in reversed(self._layers):
             for other, c, s in reversed(layers):
                 y = y * c - np.take(y, other, axis=1) * s
-            y = np.take(y, np.argsort(order), axis=1)
+            y = np.take(y, np.argsort(order, kind="stable"), axis=1)
         return y
 
 

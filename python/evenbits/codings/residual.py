@@ -188,7 +188,7 @@ class ResidualLayers(Coding):
             y = np.empty((end - begin, self.d), np.float32)
             write(begin, end, y)
             if order is not None:
-                y = y[:, np.argsort(order)]
+                y = y[:, np.argsort(order, kind="stable")]
             if self.pca:
                 y = (products(y, planes["basis"].T) + planes["mean"]).astype(np.float64)
             return np.ldexp(y.astype(np.float64), self.exponent) if self.exponent else y
