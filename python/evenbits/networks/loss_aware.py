@@ -20,7 +20,7 @@ from evenbits.networks.layers import Layer, ReLU, Residual
 from evenbits.networks.quantize import open_network
 from evenbits.quantizers.base import rational
 from evenbits.quantizers.clipping import on_levels
-from evenbits.quantizers.loss_aware import Clipped, ClipSearch, LossAware, search_clips
+from evenbits.quantizers.loss_aware import Clipped, ClipSearch, LossAware, bias_shift, search_clips
 
 CLIPS = "evenbits.activation_clips"
 """The key of a file's metadata."""
@@ -160,8 +160,7 @@ def _put(layer: Layer, matrix: Array, inputs: dict[str, Array]) -> Array | None:
     """Give the layer of the copy that matrix, and the bias that keeps its mean; returns this."""
     bias = layer.bias
     if bias is not None and layer.name in inputs:
-        means = inputs[layer.name]
-        moved = (layer.grouped.astype(np.float64) - matrix.reshape(layer.grouped.shape)) @ means[:, :, None]
+        moved = bias_shift(layer.grouped, matrix.reshape(layer.grouped.shape), inputs[layer.name])
         bias = (bias + moved.reshape(-1)).astype(bias.dtype)
     layer.replace(matrix.astype(np.float32), bias)
     return bias

@@ -7,12 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from evenbits import _core
 from evenbits._arrays import Array, as_floats, integer, real, require_finite
+from evenbits.quantizers.powell import golden_section
 
 GRID = 40
 """The error is not unimodal: so many clips from GRID to 1 of the greatest magnitude are tried before the best is refined."""
 REFINEMENTS = 20
 LEAST = 0.05
-RATIO = 0.6180339887498949
 
 
 def on_levels(x: Array, clip: float, levels: int, signed: bool = True) -> NDArray[np.float32]:
@@ -65,13 +65,5 @@ def clipping_level(x: ArrayLike, levels: int, *, p: float = 2.0, signed: bool = 
 
     grid = [LEAST + (1 - LEAST) * i / (GRID - 1) for i in range(GRID)]
     best = min(range(GRID), key=lambda i: error(grid[i]))
-    low, high = grid[max(0, best - 1)], grid[min(GRID - 1, best + 1)]
-    left, right = high - RATIO * (high - low), low + RATIO * (high - low)
-    for _ in range(REFINEMENTS):
-        if error(left) <= error(right):
-            high, right = right, left
-            left = high - RATIO * (high - low)
-        else:
-            low, left = left, right
-            right = low + RATIO * (high - low)
+    golden_section(error, grid[max(0, best - 1)], grid[min(GRID - 1, best + 1)], REFINEMENTS)
     return peak * min(errors, key=lambda clip: errors[clip])

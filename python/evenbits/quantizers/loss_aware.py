@@ -173,7 +173,11 @@ def parabola_vertex(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def bias_shift(weights: Array, quantized: Array, inputs: NDArray[np.floating]) -> Floats:
-    """(W - Q) E x for rows of inputs x: what the bias of a layer takes so that its mean output stays what it was."""
-    mean = np.asarray(inputs, np.float64).reshape(-1, np.shape(inputs)[-1]).mean(axis=0)
-    shift: Floats = (np.asarray(weights, np.float64) - np.asarray(quantized, np.float64)) @ mean
+    """(W - Q) E x for rows of inputs x: what the bias of a layer takes so that its mean output stays what it was.
+
+    With W (..., outputs, inputs), one for each of several groups, the inputs have these leading axes, too.
+    """
+    moved = np.asarray(weights, np.float64) - np.asarray(quantized, np.float64)
+    mean = np.asarray(inputs, np.float64).reshape(*moved.shape[:-2], -1, moved.shape[-1]).mean(axis=-2)
+    shift: Floats = (moved @ mean[..., None])[..., 0]
     return shift

@@ -58,13 +58,18 @@ def along(f: Callable[[Floats], float], x: Floats, value: float, direction: Floa
     order = sorted(met)
     place = order.index(t)
     low, high = order[max(0, place - 1)], order[min(len(order) - 1, place + 1)]
+    golden_section(at, low, high, NARROWINGS)
+    best = min(met, key=lambda t: met[t])
+    return x + best * direction, met[best]
+
+
+def golden_section(f: Callable[[float], float], low: float, high: float, rounds: int) -> None:
+    """Ask ``f``, which remembers what it was asked, at places ever nearer to its least value between low and high."""
     left, right = high - RATIO * (high - low), low + RATIO * (high - low)
-    for _ in range(NARROWINGS):
-        if at(left) <= at(right):
+    for _ in range(rounds):
+        if f(left) <= f(right):
             high, right = right, left
             left = high - RATIO * (high - low)
         else:
             low, left = left, right
             right = low + RATIO * (high - low)
-    best = min(met, key=lambda t: met[t])
-    return x + best * direction, met[best]
