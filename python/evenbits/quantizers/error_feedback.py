@@ -3,11 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from evenbits._arrays import Array, real
 from evenbits.path_following import Calibration
-from evenbits.quantizers.path_following import PathEncoded, PathFollowing
+from evenbits.quantizers.path_following import PathFollowing
 
 
 class ErrorFeedback(PathFollowing):
@@ -30,18 +29,10 @@ class ErrorFeedback(PathFollowing):
         super().__init__(bits, dead=0.0, **options)
         self.damping = real(damping, "damping", 0, 1e6)
 
-    def encode(
-        self,
-        x: ArrayLike,
-        calibration: Calibration | ArrayLike | None = None,
-        quantized_calibration: ArrayLike | None = None,
-        *,
-        workers: int = 1,
-    ) -> PathEncoded:
-        """The codes of the weights x, as ``PathFollowing.encode``."""
-        data = self._sums(x, calibration, quantized_calibration, workers)
+    def _data(self, calibration: Any, quantized: Any, w: Array, workers: int) -> Calibration:
+        data = self._sums(calibration, quantized, w, workers)
         data.gram, data.cross = self.factor(data.gram), None
-        return super().encode(x, data, workers=workers)
+        return data
 
     def factor(self, gram: Array) -> Array:
         """M of the damped Gram matrix; with columns="norm" that of the columns in this order, each times what orders them."""
@@ -65,18 +56,10 @@ class Nearest(PathFollowing):
 
     method = "nearest"
 
-    def encode(
-        self,
-        x: ArrayLike,
-        calibration: Calibration | ArrayLike | None = None,
-        quantized_calibration: ArrayLike | None = None,
-        *,
-        workers: int = 1,
-    ) -> PathEncoded:
-        """The codes of the weights x, as ``PathFollowing.encode``."""
-        data = self._sums(x, calibration, quantized_calibration, workers)
+    def _data(self, calibration: Any, quantized: Any, w: Array, workers: int) -> Calibration:
+        data = self._sums(calibration, quantized, w, workers)
         data.gram, data.cross = np.zeros_like(data.gram), None
-        return super().encode(x, data, workers=workers)
+        return data
 
 
 def unit_factor(h: Array, *, portable: bool = True) -> Array:

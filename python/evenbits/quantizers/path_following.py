@@ -184,7 +184,7 @@ class PathFollowing(Quantizer):
         a, threads = as_floats(source), workers_of(workers)
         require_finite(a, workers=threads)
         w = as_matrix(a).astype(np.float64)
-        data = self._data(calibration, quantized_calibration, w.shape[1], threads, len(w))
+        data = self._data(calibration, quantized_calibration, w, threads)
         layer = Layer(self, w, data, threads)
         found = layer.choose()
         count = 2 * int(np.abs(found.codes).max(initial=1)) + 1 if self.alphabet == "infinite" else self.levels
@@ -210,8 +210,12 @@ class PathFollowing(Quantizer):
             )
         return PathEncoded(planes, spec.to_dict(), report)
 
-    def _data(self, calibration: Any, quantized: Any, n: int, workers: int, neurons: int | None = None) -> Calibration:
-        """What is known of the n inputs: sums of products; or the rows, where that is less work for so many neurons."""
+    def _data(self, calibration: Any, quantized: Any, w: Array, workers: int) -> Calibration:
+        """What codes of w are chosen by: sums of products of its inputs; or the rows, where that is less work."""
+        return self._known(calibration, quantized, w.shape[1], workers, len(w))
+
+    def _known(self, calibration: Any, quantized: Any, n: int, workers: int, neurons: int | None = None) -> Calibration:
+        """What is known of the n inputs; as sums of products where no number of neurons is given."""
         if calibration is None:
             raise ValueError(
                 "calibration is missing; pass the layer's inputs (rows, inputs), or a Calibration; "
@@ -237,9 +241,9 @@ class PathFollowing(Quantizer):
             raise ValueError(f"calibration has {data.inputs} inputs, and the weights have {n}")
         return data
 
-    def _sums(self, x: ArrayLike, calibration: Any, quantized: Any, workers: int) -> Calibration:
-        """What is known of the inputs of x, as sums of products, to be changed."""
-        data = copy(self._data(calibration, quantized, as_matrix(as_array(x)).shape[1], workers))
+    def _sums(self, calibration: Any, quantized: Any, w: Array, workers: int) -> Calibration:
+        """What is known of the inputs of w, as sums of products, to be changed."""
+        data = copy(self._known(calibration, quantized, w.shape[1], workers))
         if isinstance(data, StoredRows):
             raise TypeError(
                 f"calibration is a StoredRows, and {self.method} takes sums of products; pass a Calibration, or the rows"
