@@ -169,3 +169,8 @@ def test_wrong_arguments_are_named(rng):
             make()
     assert clipping_level(np.zeros(3), 4) == 0
     assert not LossAware(2).encode(np.zeros((2, 3))).decode().any()
+
+
+def test_one_pattern_for_weights_is_no_list_of_them(rng):
+    with pytest.raises(TypeError, match="include is 'fc'; pass a list of patterns"):
+        quantize_loss_aware(network(rng), rng.standard_normal((5, 12)), lambda _: 0.0, include="fc")

@@ -13,13 +13,11 @@ from evenbits.encoded import Encoded, stored_scales
 from evenbits.networks.grouped import applies, encode_groups
 from evenbits.networks.layers import Layer
 from evenbits.networks.seen import Seen
-from evenbits.path_following import Rounding
-from evenbits.quantizers import method_named
+from evenbits.quantizers import calibrated_methods, method_named
 from evenbits.quantizers.base import stored_dtype
-from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest
+from evenbits.quantizers.error_feedback import Nearest
 from evenbits.quantizers.path_following import PathFollowing
 
-CALIBRATED = {cls.method: cls for cls in (PathFollowing, ErrorFeedback, Nearest)}
 USUAL: dict[str, Any] = {"clip": "search", "per": "row"}
 """Options that a network has unless told; path following some more. The least error in most of them, and little more work."""
 MORE = {"path_following": {"columns": "norm", "order": 4}}
@@ -40,7 +38,7 @@ Encode = Callable[[Layer, Seen, Any, int], Coded]
 def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int) -> Encode:
     """How layers are encoded. Raises ValueError for an unknown method."""
     options = dict(options)
-    if method not in CALIBRATED:
+    if method not in calibrated_methods():
         kind = method_named(method)
 
         def alone(layer: Layer, seen: Seen, bits: Any, number: int) -> Coded:
@@ -48,7 +46,7 @@ def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int)
             return Coded(_of(layer, quantizer.encode(layer.matrix, workers=workers)))
 
         return alone
-    taught = CALIBRATED[method]
+    taught = calibrated_methods()[method]
     options = USUAL | MORE.get(method, {}) | options
 
     def encode(layer: Layer, seen: Seen, bits: Any, number: int) -> Coded:
@@ -80,9 +78,7 @@ def _rounded(quantizer: PathFollowing, encoded: Encoded, matrix: Array) -> Array
     if isinstance(quantizer, Nearest) or quantizer.sparsity is not None or quantizer.alphabet == "infinite":
         return None
     scales = stored_scales(encoded.planes["scales"], quantizer.scale_dtype).astype(np.float64)
-    count = quantizer.levels
-    rounding = Rounding(-(count // 2), count - count // 2 - 1, 0.5 if quantizer.alphabet == "mid_rise" else 0.0)
-    return np.asarray(rounding.apply(matrix.astype(np.float64), np.broadcast_to(scales, (len(matrix), 1)))[1])
+    return np.asarray(quantizer.levels_around_zero.apply(matrix.astype(np.float64), np.broadcast_to(scales, (len(matrix), 1)))[1])
 
 
 def _joined(parts: list[Any], matrix: Array) -> Encoded:

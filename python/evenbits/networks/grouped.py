@@ -12,13 +12,12 @@ from evenbits.networks.seen import Seen
 from evenbits.path_following import Calibration, Rounding, add_gram, multiply_add
 from evenbits.quantizers.error_feedback import ErrorFeedback, Nearest, unit_factor
 from evenbits.quantizers.path_following import PathFollowing
-from evenbits.quantizers.path_layer import radius_of_rows
+from evenbits.quantizers.path_layer import CLIPS, radius_of_rows
 from evenbits.random import random_bits
 from evenbits.spec import DITHER
 
 MOST = 64
 """Inputs a group up to which all groups are worked on at once."""
-CLIPS = tuple(i / 16 for i in range(4, 25))
 
 
 def applies(quantizer: PathFollowing, seen: Seen) -> bool:
@@ -93,9 +92,7 @@ class _Groups:
             gram = unit_factor(gram)
         else:
             start = _aligned(w, cross, gram, live, int(quantizer.order))
-        count = quantizer.levels
-        top = count // 2
-        rounding = Rounding(-top, count - top - 1, 0.5 if quantizer.alphabet == "mid_rise" else 0.0)
+        top, rounding = quantizer.levels // 2, quantizer.levels_around_zero
         bits = None
         if quantizer.rounding == "stochastic":
             bits = random_bits(quantizer.seed, quantizer.stream + DITHER, w.size).reshape(w.shape)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import Any
 
@@ -17,7 +16,7 @@ from evenbits._tensorfile import Path
 from evenbits.encoded import Encoded
 from evenbits.networks.batches import batches_of
 from evenbits.networks.layers import Layer, ReLU, Residual
-from evenbits.networks.quantize import open_network
+from evenbits.networks.quantize import is_chosen, open_network
 from evenbits.quantizers.base import rational
 from evenbits.quantizers.clipping import on_levels
 from evenbits.quantizers.loss_aware import Clipped, ClipSearch, LossAware, bias_shift, search_clips
@@ -106,7 +105,7 @@ def quantize_loss_aware(
     levels = 0 if activation_bits is None else 1 << integer(activation_bits, "activation_bits", 1, 8)
     network = open_network(model, batches, fold=False)
     names = [layer.name for layer in network.layers][slice(None) if ends else slice(1, -1)]
-    layers = [layer for layer in network.layers if layer.name in names and _chosen(layer.name, include, exclude)]
+    layers = [layer for layer in network.layers if layer.name in names and is_chosen(layer.name, include, exclude)]
     gates = _gates(network.model, levels) if levels else []
     if not layers and not gates:
         raise ValueError("no layer is left to quantize; the first and the last are left out unless ends=True")
@@ -211,10 +210,6 @@ def _wrap(layers: Any, levels: int, gates: list[_Gate], prefix: str) -> None:
         elif isinstance(layer, Residual):
             layer.layers = list(layer.layers)  # type: ignore[assignment]
             _wrap(layer.layers, levels, gates, f"{prefix}{i}.")
-
-
-def _chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    return (not include or any(fnmatchcase(name, p) for p in include)) and not any(fnmatchcase(name, p) for p in exclude)
 
 
 def _thinned(y: Array) -> Array:

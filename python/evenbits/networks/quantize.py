@@ -221,11 +221,16 @@ def _warn(reports: Sequence[LayerReport]) -> None:
         )
 
 
-def _rate(name: str, bits: Rate | Mapping[str, Rate], include: Sequence[str], exclude: Sequence[str]) -> Rate | None:
+def is_chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether a weight fits a pattern of ``include``, if there are any, and none of ``exclude``."""
     for argument, patterns in (("include", include), ("exclude", exclude)):
         if isinstance(patterns, str):
             raise TypeError(f"{argument} is {patterns!r}; pass a list of patterns")
-    if (include and not any(fnmatchcase(name, p) for p in include)) or any(fnmatchcase(name, p) for p in exclude):
+    return (not include or any(fnmatchcase(name, p) for p in include)) and not any(fnmatchcase(name, p) for p in exclude)
+
+
+def _rate(name: str, bits: Rate | Mapping[str, Rate], include: Sequence[str], exclude: Sequence[str]) -> Rate | None:
+    if not is_chosen(name, include, exclude):
         return None
     if isinstance(bits, Mapping):
         return next((rate for pattern, rate in bits.items() if fnmatchcase(name, pattern)), None)

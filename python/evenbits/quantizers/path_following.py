@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from evenbits._arrays import Array, as_array, as_floats, integer, real, require_finite, workers_of
 from evenbits.encoded import Encoded, as_matrix
 from evenbits.packing import Radix, pack, pack_radix, radix_block
-from evenbits.path_following import Calibration, StoredRows
+from evenbits.path_following import Calibration, Rounding, StoredRows
 from evenbits.quantizers.base import ROUNDINGS, NoSuchRateError, Quantizer, choice, plain_codes, stored_dtype
 from evenbits.quantizers.path_layer import Layer, stored, values_of
 from evenbits.spec import Spec
@@ -154,6 +154,12 @@ class PathFollowing(Quantizer):
                 f"bits is {float(self.bits):g}: alphabet {self.alphabet!r} has {count} levels then, of {least} to {most}"
             )
         return count
+
+    @property
+    def levels_around_zero(self) -> Rounding:
+        """Rounding to the ``levels`` of a finite alphabet: as many on both sides of 0, or one more below."""
+        count, half = self.levels, self.levels // 2
+        return Rounding(-half, count - half - 1, 0.5 if self.alphabet == "mid_rise" else 0.0)
 
     def spec(self, shape: tuple[int, ...], dtype: str = "float32", levels: int | None = None) -> Spec:
         count = self.levels if levels is None else levels

@@ -116,8 +116,7 @@ class Layer:
             rounding = Rounding()
             top = 2 * int(min(np.abs(self.w).max(initial=0) / q.step.min(), 2**14)) + 32  # as far as codes are likely to go
         else:
-            top = q.levels // 2
-            rounding = Rounding(-top, q.levels - top - 1, 0.5 if q.alphabet == "mid_rise" else 0.0)
+            top, rounding = q.levels // 2, q.levels_around_zero
         if q.sparsity == "soft":
             rounding = replace(rounding, shrink=q.threshold)
         if q.step is not None:
