@@ -1,4 +1,4 @@
-"""Rows cut into groups, and parameters that a group's elements share."""
+"""Rows cut into groups: sums over them, and parameters that a group's elements share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evenbits import _core
 from evenbits._arrays import Array, as_floats, integer, require_finite
 
 PLAIN = 2**24
 """Python's numbers up to here become floats without ado: integers exactly, all of them finite. A shorter way."""
+
+
+def dot(x: Array, y: Array, group: int | None = None, *, workers: int = 1) -> Array:
+    """Sums of x * y over the groups of every row, in doubles: (rows, groups); or over the rows: (rows,)."""
+    n = x.shape[1]
+    out = np.empty((len(x), 1 if group is None else -(-n // group)))
+    _core.dot(np.ascontiguousarray(x), np.ascontiguousarray(y), n, n if group is None else group, out, workers)
+    return out[:, 0] if group is None else out
 
 
 class Groups:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from evenbits import _core
 from evenbits._arrays import Array
+from evenbits._groups import dot
 
 DEVIATION = 147.8
 """Of the values."""
@@ -39,9 +40,7 @@ def unit(rate: Fraction) -> int:
 def search(x: Array, rate: Fraction, memory: int, *, workers: int = 1) -> NDArray[np.uint8]:
     """The bits of rows near x (rows, n), float32, of which each is taken as a Gaussian of its own standard deviation."""
     rows, n = x.shape
-    energy = np.empty((rows, 1))
-    _core.dot(x, x, n, n, energy, workers)
-    deviation = np.sqrt(energy / n)
+    deviation = np.sqrt(dot(x, x, workers=workers)[:, None] / n)
     factor = float(np.interp(float(rate), *GAINS)) * DEVIATION * unit(rate)
     scaled = x * np.divide(factor, deviation, out=np.zeros_like(deviation), where=deviation > 0).astype(np.float32)
     steps = np.rint(np.clip(scaled, -32767, 32767)).astype(np.int16)

@@ -13,6 +13,7 @@ import numpy as np
 
 from evenbits import _core
 from evenbits._arrays import Array
+from evenbits._groups import dot
 from evenbits.matrices import base_matrix, base_order
 from evenbits.random import random_signs, recent_signs
 
@@ -128,13 +129,6 @@ class Involution(Transform):
         path = iterations, PAIR_MOMENTUM, _concavity(levels)
         _core.kashin_joint(x, codes, self.base, self.signs, split, levels, peaks, *path, 1)
         return codes
-
-
-def dot(x: Array, y: Array) -> Array:
-    """Sums of x * y over rows of float32, in doubles."""
-    out = np.empty((len(x), 1))
-    _core.dot(np.ascontiguousarray(x), np.ascontiguousarray(y), x.shape[1], x.shape[1], out, 1)
-    return out[:, 0]
 
 
 def _in_units(x: Array) -> Array:

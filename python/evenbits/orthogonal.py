@@ -15,9 +15,10 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from evenbits._arrays import Array
+from evenbits._groups import dot
 from evenbits.axes import APART, along
 from evenbits.cosine_frames import cosine_transform
-from evenbits.decomposition import SECOND, Involution, Transform, dot
+from evenbits.decomposition import SECOND, Involution, Transform
 from evenbits.matrices import base_order
 from evenbits.random import random_bits, random_signs
 

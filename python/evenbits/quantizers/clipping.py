@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evenbits import _core
 from evenbits._arrays import Array, as_floats, integer, real, require_finite
+from evenbits._groups import dot
 from evenbits.quantizers.powell import golden_section
 
 GRID = 40
@@ -33,10 +33,8 @@ def power_error(x: Array, y: Array, p: float) -> float:
     if p not in factors:
         mean: np.float64 = np.mean(e.astype(np.float64) ** p)
         return float(mean)
-    out = np.empty((1, 1))
     a, b = factors[p]
-    _core.dot(np.ascontiguousarray(a), np.ascontiguousarray(b), e.size, e.size, out, 1)
-    return float(out[0, 0] / e.size)
+    return float(dot(a[None], b[None])[0] / e.size)
 
 
 def clipping_level(x: ArrayLike, levels: int, *, p: float = 2.0, signed: bool = True) -> float:

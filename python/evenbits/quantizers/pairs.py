@@ -9,9 +9,10 @@ import numpy as np
 
 from evenbits._arrays import Array, require_finite
 from evenbits._chunks import for_row_chunks
+from evenbits._groups import dot
 from evenbits.codebooks import kmeans, nearest_level
 from evenbits.meaning import Meaning
-from evenbits.quantizers.walk import Walk, dot, reciprocal
+from evenbits.quantizers.walk import Walk, reciprocal
 
 if TYPE_CHECKING:
     from evenbits.quantizers.kashin import Kashin

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits import _core
 from evenbits._arrays import Array, as_array, as_floats, integer, peak_exponent, require_finite, workers_of
+from evenbits._groups import dot
 from evenbits.codewords import Codewords, group_sums, products
 from evenbits.codings.residual import MOST_NUMBERS, Books, Floats, ResidualLayers, common_level, first_layers, water_level
 from evenbits.encoded import Encoded, as_matrix
@@ -197,9 +197,7 @@ def mean_squares(rows: Floats) -> Floats:
 
 def total_energy(rows: Array) -> float:
     """The sum of all squares, row after row."""
-    sums = np.empty((len(rows), 1))
-    _core.dot(np.ascontiguousarray(rows), np.ascontiguousarray(rows), rows.shape[1], rows.shape[1], sums, 1)
-    return float(np.add.accumulate(sums[:, 0])[-1])
+    return float(np.add.accumulate(dot(rows, rows))[-1])
 
 
 def principal_axes(rows: Floats) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from evenbits import _core
 from evenbits._arrays import Array, as_array, as_floats, integer, require_finite, workers_of
 from evenbits._chunks import CHUNK
+from evenbits._groups import dot
 from evenbits.codings.streams import Stream, default_floats
 from evenbits.encoded import Encoded, as_matrix
 from evenbits.quantizers.base import Quantizer, stored_dtype
@@ -52,14 +53,13 @@ class StreamQuantizer(Quantizer):
 
 def sum_of(x: Array, y: Array | None = None) -> float:
     """The sum of |x|, or of x y, over float32 arrays, in one order on every machine."""
-    flat, total, out = x.reshape(-1), 0.0, np.empty((1, 1))
+    flat, total = x.reshape(-1), 0.0
     other = None if y is None else y.reshape(-1)
     one = np.ones(min(CHUNK, flat.size), np.float32)
     for begin in range(0, flat.size, CHUNK):
         part = flat[begin : begin + CHUNK]
         part, factor = (np.abs(part), one[: part.size]) if other is None else (part, other[begin : begin + CHUNK])
-        _core.dot(np.ascontiguousarray(part), np.ascontiguousarray(factor), part.size, part.size, out, 1)
-        total += float(out[0, 0])
+        total += float(dot(part[None], factor[None])[0])
     return total
 
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits import _core
 from evenbits._arrays import Array, as_array, as_floats, integer, peak_exponent, require_finite, workers_of
 from evenbits._chunks import for_row_chunks
+from evenbits._groups import dot
 from evenbits.bit_shift import search, values
 from evenbits.codings.bit_shift import MOST_PER, SCALES, BitShift
 from evenbits.encoded import Encoded, as_matrix
@@ -87,10 +87,7 @@ class Trellis(Quantizer):
             y = np.concatenate([y, np.zeros((len(y), n - y.shape[1]), np.float32)], axis=1)
         codes = search(y, coding.bits, coding.memory)
         found = values(codes, np.ones(len(y), np.float32), n, coding.bits, coding.memory)
-        product, square = np.empty((len(y), 1)), np.empty((len(y), 1))
-        _core.dot(y, found, n, n, product, 1)
-        a, b = (y, y) if self.fit == "unbiased" else (found, found)
-        _core.dot(a, b, n, n, square, 1)
-        top, below = (square, product) if self.fit == "unbiased" else (product, square)
+        product = dot(y, found)[:, None]
+        top, below = (dot(y, y)[:, None], product) if self.fit == "unbiased" else (product, dot(found, found)[:, None])
         scale = np.divide(top, below, out=np.zeros_like(top), where=product > 0)
         return codes, scale if exponent is None else np.ldexp(scale, exponent)

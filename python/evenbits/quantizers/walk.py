@@ -10,6 +10,7 @@ import numpy as np
 from evenbits import _core, _fused
 from evenbits._arrays import LARGEST, Array, bfloat16_bits, peak_exponent, require_finite
 from evenbits._chunks import for_row_chunks
+from evenbits._groups import dot
 from evenbits.codebooks import nearest_level
 from evenbits.encoded import stored_scales
 from evenbits.meaning import Meaning, per_coordinate
@@ -311,14 +312,6 @@ def clipped(scale: Array, errors: Array) -> Array:
     """The scale at the clipping level of least error; of equal errors the widest."""
     best: Array = CLIPS - errors[..., ::-1].argmin(axis=-1)
     return scale * (best / CLIPS)
-
-
-def dot(x: Array, y: Array, group: int) -> Array:
-    """Sums of x * y over the groups of every row."""
-    n = x.shape[1]
-    out = np.empty((len(x), -(-n // group)))
-    _core.dot(np.ascontiguousarray(x), np.ascontiguousarray(y), n, group, out, 1)
-    return out
 
 
 def reciprocal(scale: Array) -> Array:
