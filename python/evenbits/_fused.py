@@ -22,7 +22,7 @@ def applies(spec: Spec) -> bool:
     """Whether rows are rotated once, have codes of 1 to 8 bits throughout, and a float32 scale each but no zero."""
     e, codes = spec.embedding, spec.codes
     rotated = e is not None and e.kind == "hadamard" and e.rounds == 1 and spec.kept == e.length
-    plain = codes.per == 1 and codes.upper == 0 and codes.levels == 1 << codes.bits <= 256
+    plain = codes.plain and codes.bits <= 8
     return rotated and plain and spec.grid not in ("affine", PAIRS) and spec.scale_dtype == "float32" and spec.group > 0
 
 

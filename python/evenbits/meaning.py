@@ -13,7 +13,7 @@ from evenbits.codebooks import dequantize
 from evenbits.decomposition import Transform
 from evenbits.embedding import Frame
 from evenbits.orthogonal import transform_of
-from evenbits.packing import unpack, unpack_radix
+from evenbits.packing import unpack_codes
 from evenbits.random import random_subset
 from evenbits.spec import KEPT, PAIRS, Spec, levels_of
 from evenbits.transforms import inverse_randomized_hadamard
@@ -35,7 +35,7 @@ class Meaning:
             self.lower = levels_of(spec.grid, m, m)
             self.upper = levels_of(spec.grid, m + 1, m) if u else self.lower
         self.split = spec.codes.upper_digits(spec.kept)  # the first codes of a row have one level more
-        self.plain = spec.codes.per == 1 and u == 0 and m == 1 << spec.codes.bits
+        self.plain = spec.codes.plain
 
     @cached_property
     def frame(self) -> Frame:
@@ -74,9 +74,7 @@ class Meaning:
         return random_subset(s.seed, s.stream + KEPT, s.length, s.kept) if s.kept < s.length else None
 
     def unpack(self, packed: Array) -> Array:
-        if self.plain:
-            return unpack(packed, self.spec.codes.bits, self.spec.kept)
-        return unpack_radix(packed, self.spec.codes, self.spec.kept)
+        return unpack_codes(packed, self.spec.codes, self.spec.kept)
 
     def look_up(self, codes: Array, scale: Array, zero: Array | None, begin: int = 0) -> Array:
         """(level[code] - zero) * scale, float32; scale and zero have an entry for each group of the rows from ``begin`` on.

@@ -58,6 +58,11 @@ class Radix:
         if need > self.bits:
             raise ValueError(f"bits is {self.bits}; {self.per} digits of this kind take {need} bits")
 
+    @property
+    def plain(self) -> bool:
+        """Whether digits are codes of ``bits`` bits each, all of whose values are used."""
+        return self.per == 1 and self.upper == 0 and self.levels == 1 << self.bits
+
     def _values(self, digits: int) -> int:
         """The number of values of a block of so many digits."""
         upper = min(self.upper, digits)
@@ -275,3 +280,13 @@ def unpack_radix(
         kind = radix.levels, radix.upper, radix.per, radix.bits
         _core.unpack_radix(a, count, *kind, result, workers_of(workers))
     return result
+
+
+def pack_codes(codes: Array, radix: Radix) -> NDArray[np.uint8]:
+    """Rows of digits as a spec with that radix stores them."""
+    return pack(codes, radix.bits) if radix.plain else pack_radix(codes, radix)
+
+
+def unpack_codes(packed: Array, radix: Radix, count: int) -> Array:
+    """The first ``count`` digits of every row that ``pack_codes`` packed."""
+    return unpack(packed, radix.bits, count) if radix.plain else unpack_radix(packed, radix, count)

@@ -50,7 +50,16 @@ class Reader:
             raise EncodedError(f"{self.where}.{key} is {value!r}; it must be a string")
         return value
 
-    def choice(self, key: str, known: tuple[str, ...]) -> str:
+    def flag(self, key: str) -> bool:
+        """False if it is absent."""
+        value = self.rest.pop(key, False)
+        if not isinstance(value, bool):
+            raise EncodedError(f"{self.where}.{key} is {value!r}; it must be true or false")
+        return value
+
+    def choice(self, key: str, known: tuple[str, ...], default: str | None = None) -> str:
+        if default is not None and key not in self.rest:
+            return default
         value = self.text(key)
         if value not in known:
             raise EncodedError(f"{self.where}.{key} is {value!r}; known are {', '.join(known)}")

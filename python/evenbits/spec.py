@@ -230,7 +230,7 @@ class Spec:
         shape = top.shape("shape")
         paired = spec.get("grid") == PAIRS
         basis = Reader(top.take("basis") if paired and "basis" in spec else {}, "spec.basis")
-        transform = basis.choice("transform", tuple(KINDS)) if "transform" in basis.rest else "involution"
+        transform = basis.choice("transform", tuple(KINDS), "involution")
         axes = basis.axes("axes", shape) if "axes" in basis.rest else ()
         basis.finish()
         d = math.prod(shape[-max(1, len(axes)) :])

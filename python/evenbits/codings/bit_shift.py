@@ -61,10 +61,8 @@ class BitShift(Coding):
         if not 1 <= head[1] <= 4 or head[1].denominator > MOST_PER:
             raise EncodedError(f"{fields.where}.bits is {head[1]}; it must be from 1 to 4, in parts of at most {MOST_PER}")
         memory = fields.integer("memory", 8, 16)
-        scale_dtype = fields.choice("scales", SCALES) if "scales" in fields.rest else "float32"
-        rotated = fields.rest.pop("rotated", False)
-        if not isinstance(rotated, bool):
-            raise EncodedError(f"{fields.where}.rotated is {rotated!r}; it must be true or false")
+        scale_dtype = fields.choice("scales", SCALES, "float32")
+        rotated = fields.flag("rotated")
         seed = fields.integer("seed", 0, 2**64 - 1, 0) if rotated else 0
         stream = fields.integer("stream", 0, KEPT - 1, 0) if rotated else 0
         return cls(*head, memory, rotated, scale_dtype, seed, stream)

@@ -150,8 +150,8 @@ class ResidualLayers(Coding):
         whole = isinstance(layers, list) and len(layers) == 3 and all(type(n) is int for n in layers)
         if not whole or not (1 <= layers[0] <= 8 and 0 <= layers[1] <= MOST_LAYERS and 0 <= layers[2] < layers[0]):
             raise EncodedError(f"{fields.where}.layers is {layers!r}; it must be [bits from 1 to 8, layers, fewer bits]")
-        stored = "books" in fields.rest and fields.choice("books", ("stored",)) == "stored"
-        pca = "transform" in fields.rest and fields.choice("transform", ("pca",)) == "pca"
+        stored = fields.choice("books", ("stored",), "random") == "stored"
+        pca = fields.choice("transform", ("pca",), "none") == "pca"
         if pca and fields.rest.pop("portable", None) is not False:
             raise EncodedError(f"{fields.where}.portable must be false with a transform")
         exponent = fields.integer("exponent", -1200, 1200, 0)

@@ -165,11 +165,9 @@ class RefinementStream(Stream):
         if values > MOST_VALUES:
             raise EncodedError(f"spec.shape has {values} values; a refinement takes at most {MOST_VALUES}")
         size, events = fields.integer("bytes", 0, MOST_BYTES), fields.integer("events", 0, MOST_EVENTS)
-        passes = fields.rest.pop("passes", False)
+        passes = fields.flag("passes")
         parts = fields.rest.pop("parts", "tensor")
-        stored = fields.choice("scales", ("float32", "float64")) if "scales" in fields.rest else "float32"
-        if not isinstance(passes, bool):
-            raise EncodedError(f"spec.passes is {passes!r}; it must be true or false")
+        stored = fields.choice("scales", ("float32", "float64"), "float32")
         if isinstance(parts, list):
             if any(type(n) is not int or not 0 <= n <= values for n in parts) or sum(parts) != values:
                 raise EncodedError("spec.parts must be lengths that add up to the number of values")

@@ -85,10 +85,8 @@ class EntropyTrellisStream(Stream):
         size, order = fields.integer("bytes", 0, MOST_BYTES), fields.integer("order", 2, 8)
         block, top = fields.integer("block", 1, BLOCK), fields.integer("top", 0, MOST_LEVEL)
         outliers = fields.integer("outliers", 0, MOST_VALUES, 0)
-        per_row = "per" in fields.rest and fields.choice("per", ("row",)) == "row"
-        rotated = fields.rest.pop("rotated", False)
-        if not isinstance(rotated, bool):
-            raise EncodedError(f"spec.rotated is {rotated!r}; it must be true or false")
+        per_row = fields.choice("per", ("row",), "tensor") == "row"
+        rotated = fields.flag("rotated")
         seed = fields.integer("seed", 0, 2**64 - 1, 0) if rotated else 0
         stream = fields.integer("stream", 0, 2**64 - 1, 0) if rotated else 0
         coding = cls(*head, size, order, block, top, outliers, per_row, rotated, seed, stream)

@@ -43,13 +43,12 @@ def real_text(value: float) -> str:
 def codes_text(spec: Spec, bytes_name: str) -> str:
     """The initializer of an eb_codes."""
     r, kept = spec.codes, spec.kept
-    plain = r.per == 1 and r.upper == 0 and r.levels == 1 << r.bits
     groups = -(-kept // spec.group) if spec.group else 0
     rest = kept % r.per
     upper = min(r.upper, rest)
     last = ((r.levels + 1) ** upper * r.levels ** (rest - upper) - 1).bit_length()
-    per = 0 if plain else r.per
-    fields = [spec.rows, r.row_bytes(kept), kept, spec.group or kept, groups, 0 if plain else r.upper_digits(kept)]
+    per = 0 if r.plain else r.per
+    fields = [spec.rows, r.row_bytes(kept), kept, spec.group or kept, groups, 0 if r.plain else r.upper_digits(kept)]
     return f"{{{bytes_name}, {numbers(fields)}, {numbers([r.levels, r.bits, per, r.upper, last])}}}"
 
 

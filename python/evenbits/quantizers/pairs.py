@@ -12,6 +12,7 @@ from evenbits._chunks import for_row_chunks
 from evenbits._groups import dot
 from evenbits.codebooks import kmeans, nearest_level
 from evenbits.meaning import Meaning
+from evenbits.packing import pack_codes
 from evenbits.quantizers.walk import Walk, reciprocal
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class PairWalk(Walk):
             n = whole.shape[1]
             stored = self._store_fit(scale, (dot(whole, made, n), dot(made, made, n)), exponent)
         self.planes["scales"][begin:end] = stored
-        self.planes["codes"][begin:end] = self._pack(codes)
+        self.planes["codes"][begin:end] = pack_codes(codes, self.spec.codes)
 
     def _units(self, whole: Array) -> tuple[Array, Array]:
         """The root mean square of every row, and the rows in units of it."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from evenbits._arrays import Array, as_array, as_floats, integer, real, require_finite, workers_of
 from evenbits.encoded import Encoded, as_matrix
-from evenbits.packing import Radix, pack, pack_radix, radix_block
+from evenbits.packing import pack_codes, radix_block
 from evenbits.path_following import Calibration, Rounding, StoredRows
 from evenbits.quantizers.base import ROUNDINGS, NoSuchRateError, Quantizer, choice, plain_codes, stored_dtype
 from evenbits.quantizers.path_layer import Layer, stored, values_of
@@ -200,7 +200,7 @@ class PathFollowing(Quantizer):
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in spec.layout().items()}
         if a.size:
             digits = (found.codes + count // 2).astype(np.uint8 if count <= 256 else np.uint16)
-            planes["codes"][:] = _packed(digits, spec.codes)
+            planes["codes"][:] = pack_codes(digits, spec.codes)
             planes["scales"][:] = stored(found.step if self.group else found.step[:1], self.scale_dtype)[:, None]
             if "levels" in planes:
                 planes["levels"][:] = values_of(np.arange(count) - count // 2, found.rounding)
@@ -264,8 +264,3 @@ def _steps(step: ArrayLike, per: str) -> Array:
     if a.size > 1 and per != "row":
         raise ValueError(f"step has {a.size} entries; more than one takes per='row'")
     return a
-
-
-def _packed(codes: Array, radix: Radix) -> Array:
-    plain = radix.per == 1 and radix.levels == 1 << radix.bits
-    return pack(codes, radix.bits) if plain else pack_radix(codes, radix)

@@ -14,7 +14,7 @@ from evenbits._groups import dot
 from evenbits.codebooks import nearest_level
 from evenbits.encoded import stored_scales
 from evenbits.meaning import Meaning, per_coordinate
-from evenbits.packing import pack, pack_radix
+from evenbits.packing import pack_codes
 from evenbits.rounding import round_nearest, round_stochastic
 from evenbits.spec import DITHER, LAWS, UNIFORM, Spec
 
@@ -88,7 +88,7 @@ class Walk:
         self.planes["scales"][begin:end] = stored
         if zero is not None:
             self.planes["zeros"][begin:end] = zero
-        self.planes["codes"][begin:end] = self._pack(codes)
+        self.planes["codes"][begin:end] = pack_codes(codes, self.spec.codes)
 
     def _tensor(self) -> None:
         """All rows with one scale: one sweep for the range, one for the codes."""
@@ -121,7 +121,7 @@ class Walk:
             codes = self._round(y, scale, zero, begin)
             if self.fits:
                 sums[:, begin:end] = self._fit_sums(x, whole, y, codes, zero)
-            self.planes["codes"][begin:end] = self._pack(codes)
+            self.planes["codes"][begin:end] = pack_codes(codes, self.spec.codes)
 
         self._sweep(encode)
         if self.fits:
@@ -302,10 +302,6 @@ class Walk:
             _core.round_error(y, y.shape[1], self.group, *scales, len(levels) - 1, one, workers)
             errors[..., i] = one
         return errors
-
-    def _pack(self, codes: Array) -> Array:
-        r = self.spec.codes
-        return pack(codes, r.bits) if self.meaning.plain else pack_radix(codes, r)
 
 
 def clipped(scale: Array, errors: Array) -> Array:
