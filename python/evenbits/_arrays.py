@@ -163,6 +163,17 @@ def real(value: Any, name: str, low: float, high: float) -> float:
     return number
 
 
+def greatest(x: Array) -> float:
+    """Of all magnitudes."""
+    return max(float(x.max(initial=0)), -float(x.min(initial=0)))
+
+
+def exponent_of(x: Array) -> int:
+    """What brings an array of extraordinary size near 1; 0 for ordinary ones."""
+    exponent = peak_exponent(np.array(greatest(x)))
+    return 0 if exponent is None else int(exponent)
+
+
 def peak_exponent(peak: Array) -> Array | None:
     """Exponents that bring rows with these largest magnitudes near 1; 0 for ordinary rows, None if all are ordinary."""
     wide = peak.astype(np.float64)

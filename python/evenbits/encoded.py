@@ -12,10 +12,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits import _fused
-from evenbits._arrays import LARGEST, NORMAL, Array, as_array, contiguous, output, peak_exponent, real, widened, workers_of
+from evenbits._arrays import (
+    LARGEST,
+    NORMAL,
+    Array,
+    as_array,
+    contiguous,
+    greatest,
+    output,
+    peak_exponent,
+    real,
+    widened,
+    workers_of,
+)
 from evenbits._chunks import CHUNK, for_row_chunks
-from evenbits.codings import Coding, RefinementStream, parse
-from evenbits.codings.residual import ResidualLayers
+from evenbits.codings import Coding, parse
 from evenbits.meaning import Meaning
 from evenbits.spec import EncodedError, Spec, canonical_json
 
@@ -77,7 +88,7 @@ class Encoded:
         Raises ValueError for other methods, whose codes have no such order, and if not even the spec and scales fit.
         """
         coding, most, values = self._meaning, real(bits, "bits", 0, math.inf), math.prod(self.shape)
-        if not isinstance(coding, (RefinementStream, ResidualLayers)):
+        if not isinstance(coding, Coding) or not coding.ordered:
             raise ValueError(f"bits is {bits}; method {self.method!r} has no stream that can be cut")
         validate(self)
         allowed = int(min(most * values / 8, 2**62)) if values else 2**62
@@ -89,7 +100,7 @@ class Encoded:
         a = as_array(x)
         if a.shape != self.shape:
             raise ValueError(f"x has shape {a.shape}; the encoded array has {self.shape}")
-        top = max(float(a.max(initial=0)), -float(a.min(initial=0)))
+        top = greatest(a)
         exponent = -math.frexp(top)[1] if top > 0 and not 1 / NORMAL < top < NORMAL else 0
         rows, norm, residual = a.reshape(self._meaning.rows, self._meaning.d), 0.0, 0.0
         for begin, y in _decoded(self):

@@ -14,7 +14,7 @@ from evenbits.codings.tuples import Tuples
 from evenbits.codings.windows import Windows
 from evenbits.spec import Reader, Spec
 
-__all__ = ["CODINGS", "Coding", "RefinementStream", "parse"]
+__all__ = ["CODINGS", "Coding", "parse"]
 
 KINDS: tuple[type[Coding], ...] = (
     LevelStream, SurvivorStream, RefinementStream, ResidualLayers, Tuples, Windows, EntropyTrellisStream, BitShift

@@ -24,6 +24,8 @@ class Coding(ABC):
     """How planes become rows of d numbers. ``bits`` are those asked for, for people; shape and dtype are the array's."""
 
     coding: ClassVar[str]
+    ordered: ClassVar[bool] = False
+    """Whether what comes first is a coarser form of the whole, so that ``cut`` can be asked for."""
     method: str
     bits: Fraction
     shape: tuple[int, ...]
@@ -65,6 +67,10 @@ class Coding(ABC):
 
     def check(self, planes: Mapping[str, Array]) -> None:  # noqa: B027
         """Raise EncodedError, naming the plane, where planes that are laid out right, and finite, make no sense."""
+
+    def cut(self, planes: Mapping[str, Array], allowed: int) -> tuple[Coding, dict[str, Array]]:
+        """What comes first, in so many bytes of the same array, if ``ordered``. Raises ValueError if nothing fits."""
+        raise NotImplementedError
 
     def nbytes(self) -> int:
         """Bytes of all planes and of the canonical JSON of the spec itself."""

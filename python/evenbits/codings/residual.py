@@ -105,6 +105,7 @@ class ResidualLayers(Coding):
     """``width`` bits a layer, ``layers`` of them, and ``rest`` bits of a last one."""
 
     coding: ClassVar[str] = "residual"
+    ordered: ClassVar[bool] = True
     width: int = 8
     layers: int = 0
     rest: int = 0
@@ -176,19 +177,20 @@ class ResidualLayers(Coding):
         """As many of the first layers as fit into so many bytes. Raises ValueError if what they are made of does not."""
         for layers in range(len(self.depths), -1, -1):
             short = first_layers(self, planes, layers)
-            if short[1].nbytes() <= allowed:
-                return short[1], short[0]
-        least = 8 * short[1].nbytes() / max(self.rows * self.d, 1)
+            if short[0].nbytes() <= allowed:
+                return short
+        least = 8 * short[0].nbytes() / max(self.rows * self.d, 1)
         raise ValueError(f"bits leaves no layer; variances and spec alone take {least:.4g} bits a value")
 
     def decoder(self, planes: Mapping[str, Array]) -> Rows:
         write, order = self._sums(planes)
+        natural = None if order is None else np.argsort(order, kind="stable")
 
         def rows(begin: int, end: int) -> Array:
             y = np.empty((end - begin, self.d), np.float32)
             write(begin, end, y)
-            if order is not None:
-                y = y[:, np.argsort(order, kind="stable")]
+            if natural is not None:
+                y = y[:, natural]
             if self.pca:
                 y = (products(y, planes["basis"].T) + planes["mean"]).astype(np.float64)
             return np.ldexp(y.astype(np.float64), self.exponent) if self.exponent else y
@@ -255,14 +257,14 @@ def padded(book: Array) -> Array:
     return wide.reshape(-1)
 
 
-def first_layers(coding: ResidualLayers, planes: Mapping[str, Array], layers: int) -> tuple[dict[str, Array], ResidualLayers]:
-    """Planes and coding without the layers after the first ``layers``."""
+def first_layers(coding: ResidualLayers, planes: Mapping[str, Array], layers: int) -> tuple[ResidualLayers, dict[str, Array]]:
+    """Coding and planes without the layers after the first ``layers``."""
     if layers == len(coding.depths):
-        return dict(planes), coding
+        return coding, dict(planes)
     short = {name: plane for name, plane in planes.items() if name != "rest"} | {"codes": planes["codes"][:layers]}
     if "left" in short:
         short["left"] = short["left"][:layers]
     if "codewords" in short:
         short["codewords"] = short["codewords"][: layers << coding.width]
     bits = Fraction(max(1, layers * coding.width), max(1, coding.d))
-    return short, replace(coding, layers=layers, rest=0, bits=min(bits, coding.bits))
+    return replace(coding, layers=layers, rest=0, bits=min(bits, coding.bits)), short

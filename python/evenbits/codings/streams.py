@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evenbits import _core
-from evenbits._arrays import LARGEST, Array, widened
+from evenbits._arrays import LARGEST, Array, greatest, widened
 from evenbits.codings.base import Coding, Rows
 from evenbits.spec import EncodedError, Reader
 
@@ -39,11 +39,6 @@ def default_floats() -> Iterator[None]:
             yield
     finally:
         _core.leave_float_state(state)
-
-
-def greatest(x: Array) -> float:
-    """Of all magnitudes."""
-    return max(float(x.max(initial=0)), -float(x.min(initial=0)))
 
 
 @dataclass(frozen=True)
@@ -139,6 +134,7 @@ class RefinementStream(Stream):
     """Numbers that are refined event by event."""
 
     coding: ClassVar[str] = "refinement"
+    ordered: ClassVar[bool] = True
     events: int
     passes: bool
     parts: tuple[int, ...] | str

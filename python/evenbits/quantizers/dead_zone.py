@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from evenbits._arrays import LARGEST, Array, peak_exponent, real
+from evenbits._arrays import LARGEST, Array, exponent_of, greatest, real
 from evenbits._chunks import for_row_chunks
 from evenbits.codings.streams import LevelStream, Stream
 from evenbits.encoded import Encoded
@@ -67,11 +67,9 @@ class _Search:
 
     def __init__(self, quantizer: DeadZone, x: Array, workers: int) -> None:
         self.quantizer, self.workers = quantizer, workers
-        peak = np.array(max(float(x.max(initial=0)), -float(x.min(initial=0))))
-        exponent = peak_exponent(peak)
-        self.exponent = 0 if exponent is None else int(exponent)
-        self.x = np.ascontiguousarray(x if exponent is None else np.ldexp(x, -self.exponent), np.float32)
-        self.peak = float(np.ldexp(peak, -self.exponent))
+        self.exponent = exponent_of(x)
+        self.x = np.ascontiguousarray(np.ldexp(x, -self.exponent) if self.exponent else x, np.float32)
+        self.peak = math.ldexp(greatest(x), -self.exponent)
         self.mean = sum_of(self.x) / max(self.x.size, 1)
 
     def run(self, most: int) -> tuple[Array, Array]:

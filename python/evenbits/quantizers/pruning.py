@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits import _core
-from evenbits._arrays import LARGEST, Array, as_floats, real, require_finite
+from evenbits._arrays import LARGEST, Array, as_floats, greatest, real, require_finite
 from evenbits.codings.streams import MOST_VALUES, RefinementStream, Stream, default_floats
 from evenbits.encoded import Encoded, decode
 from evenbits.quantizers.base import choice
@@ -96,7 +96,6 @@ class Pruning(StreamQuantizer):
         n = math.prod(shape)
         if n > MOST_VALUES:
             raise ValueError(f"x has {n} values; method 'pruning' takes at most {MOST_VALUES}")
-        most = self._coding(shape, dtype, int(self.bits * n) // 8, MOST_EVENTS, kind).size
         scales = np.array([self._unit(part) for part in parts], self.scale_dtype)
         units = np.empty(n, np.float32)
         begin = 0
@@ -104,7 +103,7 @@ class Pruning(StreamQuantizer):
             flat = part.reshape(-1)
             np.divide(flat, scale, out=units[begin : begin + flat.size], casting="same_kind")
             begin += flat.size
-        total, out = sum_of(units), np.empty(most, np.uint8)
+        total, out = sum_of(units), np.empty(int(self.bits * n) // 8, np.uint8)
         plan = self._schedule(units, total)
         used, events, _, _ = _core.refine_encode(units, np.empty_like(units), out, total=total, **plan)
         planes = {"stream": out[:used].copy(), "head": np.array([total, plan["decay"]]), "scales": scales}
@@ -112,7 +111,7 @@ class Pruning(StreamQuantizer):
 
     def _unit(self, part: Array) -> float:
         """The unit of a part; 1 if it is all 0."""
-        peak = max(float(part.max(initial=0)), -float(part.min(initial=0)))
+        peak = greatest(part)
         if self.normalize == "none" and peak > MOST_PLAIN:
             raise ValueError(f"normalize is 'none', which is for magnitudes up to {MOST_PLAIN:g}; x has {peak:.3g}")
         if self.normalize == "none" or peak == 0:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits._arrays import Array, as_array, as_floats, integer, peak_exponent, require_finite, workers_of
+from evenbits._arrays import Array, as_array, as_floats, exponent_of, integer, require_finite, workers_of
 from evenbits._groups import dot
 from evenbits.codewords import Codewords, group_sums, products
 from evenbits.codings.residual import MOST_NUMBERS, Books, Floats, ResidualLayers, common_level, first_layers, water_level
@@ -170,7 +170,7 @@ def first_of(encoded: Encoded, layers: int) -> Encoded:
     coding = encoded._meaning
     if not isinstance(coding, ResidualLayers):
         raise TypeError(f"method {encoded.method!r} has no layers")
-    planes, short = first_layers(coding, encoded.planes, integer(layers, "layers", 0, len(coding.depths)))
+    short, planes = first_layers(coding, encoded.planes, integer(layers, "layers", 0, len(coding.depths)))
     return Encoded(planes, short.to_dict())
 
 
@@ -181,12 +181,6 @@ def pack_layers(coding: ResidualLayers, codes: list[Array]) -> dict[str, Array]:
     if coding.rest:
         planes["rest"] = pack(codes[-1][None], coding.rest)
     return planes
-
-
-def exponent_of(a: Array) -> int:
-    """What brings numbers of extraordinary size to ordinary ones."""
-    found = peak_exponent(np.abs(a).max(keepdims=True, initial=0) if a.size else np.zeros(1))
-    return 0 if found is None else int(found.reshape(-1)[0])
 
 
 def mean_squares(rows: Floats) -> Floats:

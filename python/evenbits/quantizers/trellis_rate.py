@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evenbits import _core
-from evenbits._arrays import Array, peak_exponent
+from evenbits._arrays import Array, exponent_of, greatest
 from evenbits._chunks import for_row_chunks
 from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.encoded import Encoded
@@ -55,9 +55,7 @@ class RateSearch:
 
     def __init__(self, x: Array, plan: EntropyTrellisStream, most: int, unbiased: bool, workers: int) -> None:
         self.plan, self.most, self.unbiased, self.workers = plan, most, unbiased, workers
-        peak = np.array(max(float(x.max(initial=0)), -float(x.min(initial=0))))
-        exponent = peak_exponent(peak)
-        self.exponent = 0 if exponent is None else int(exponent)
+        self.exponent = exponent_of(x)
         self.y = self._coordinates(x)
         self.rows: Array | None = None
         if plan.per_row:
@@ -67,7 +65,7 @@ class RateSearch:
         self.y = self.y.reshape(-1)
         self.n = self.y.size
         self.mean = sum_of(self.y) / max(self.n, 1)
-        self.peak = max(float(self.y.max(initial=0)), -float(self.y.min(initial=0)))
+        self.peak = greatest(self.y)
         self.sample = self._sample()
         size, rare = np.abs(self.sample), self.sample.size >> 10
         large = float(np.partition(size, size.size - 1 - rare)[size.size - 1 - rare]) if self.n else 0.0

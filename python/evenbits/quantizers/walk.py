@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from evenbits import _core, _fused
-from evenbits._arrays import LARGEST, Array, bfloat16_bits, peak_exponent, require_finite
+from evenbits._arrays import LARGEST, Array, bfloat16_bits, greatest, peak_exponent, require_finite
 from evenbits._chunks import for_row_chunks
 from evenbits._groups import dot
 from evenbits.codebooks import nearest_level
@@ -60,7 +60,7 @@ class Walk:
             return
         require_finite(self.source, workers=self.workers)
         if self.spec.group == 0:
-            self.exponent = peak_exponent(self._tensor_peak())
+            self.exponent = peak_exponent(np.array([[greatest(self.x)]]))
             self._tensor()
         else:
             self._learn(None)
@@ -150,9 +150,6 @@ class Walk:
         self._sweep(sample)
         values = np.concatenate([found[begin] for begin in sorted(found)])
         self.planes["levels"][:] = self.quantizer.learn(values, self.spec)
-
-    def _tensor_peak(self) -> Array:
-        return np.array([[max(float(self.x.max()), -float(self.x.min()))]])
 
     def _coordinates(self, begin: int, end: int) -> tuple[Array, Array | None, Array, Array]:
         """The rows in float32 and their exponents, all their coordinates, and the kept ones."""
