@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits._arrays import FLOAT32, Array, as_array, as_floats, integer, seed_of, workers_of
+from evenbits._arrays import FLOAT32, Array, as_array, as_floats, integer, require_finite, seed_of, workers_of
 from evenbits.encoded import Encoded
 from evenbits.meaning import Meaning
 from evenbits.packing import Radix, radix_for
@@ -85,6 +85,19 @@ def stored_dtype(dtype: Any) -> str:
     return name if name in VALUE_DTYPES else "float32"
 
 
+def shape_of(shape: Sequence[Any]) -> tuple[int, ...]:
+    """Lengths of axes as Python's integers, checked."""
+    return tuple(integer(n, "shape", 0, 2**40) for n in shape)
+
+
+def finite(x: ArrayLike, workers: Any) -> tuple[Array, str, int]:
+    """x as finite floats, the dtype that it is decoded to, and the number of threads."""
+    source, threads = as_array(x), workers_of(workers)
+    a = as_floats(source)
+    require_finite(a, workers=threads)
+    return a, stored_dtype(source.dtype), threads
+
+
 class Quantizer:
     """Common to all methods. ``bits`` is the width of a code; side information comes on top.
 
@@ -115,8 +128,7 @@ class Quantizer:
 
     def spec(self, shape: tuple[int, ...], dtype: str = "float32") -> Spec:
         """The spec of an array of that shape and dtype: it depends on nothing else."""
-        for n in shape:
-            integer(n, "shape", 0, 2**40)
+        shape = shape_of(shape)
         row = self.row_shape(shape)
         d = math.prod(row)
         embedding = self.embedding_of(row) if d else None
@@ -131,7 +143,7 @@ class Quantizer:
         return Spec(
             self.method,
             self.bits,
-            tuple(int(n) for n in shape),
+            shape,
             dtype,
             grid,
             codes,

@@ -8,7 +8,7 @@ from evenbits.codings.streams import Stream
 from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.encoded import Encoded
 from evenbits.matrices import hadamard_length
-from evenbits.quantizers.base import choice
+from evenbits.quantizers.base import choice, stored_dtype
 from evenbits.quantizers.stream import StreamQuantizer
 from evenbits.quantizers.trellis_rate import RateSearch
 from evenbits.spec import canonical_json
@@ -71,7 +71,7 @@ class EntropyTrellis(StreamQuantizer):
         )
 
     def nbytes(self, shape: tuple[int, ...], dtype: str = "float32") -> int:
-        plan = self.spec(tuple(shape), dtype)
+        plan = self.spec(shape, stored_dtype(dtype))
         return plan.size + self._besides(plan)
 
     def _besides(self, plan: Stream) -> int:

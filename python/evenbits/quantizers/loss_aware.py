@@ -9,9 +9,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evenbits._arrays import Array, as_array, as_floats, integer, real, require_finite
+from evenbits._arrays import Array, greatest, integer, real
 from evenbits.encoded import Encoded
-from evenbits.quantizers.base import Quantizer, choice
+from evenbits.quantizers.base import Quantizer, choice, finite
 from evenbits.quantizers.clipping import clipping_level
 from evenbits.quantizers.powell import minimize
 from evenbits.quantizers.walk import absmax_step
@@ -58,9 +58,8 @@ class LossAware(Quantizer):
     """The clip in units of the tensor's greatest magnitude."""
 
     def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:
-        a = as_floats(as_array(x))
-        require_finite(a)
-        found, peak = copy(self), float(np.abs(a).max(initial=0))
+        a, _, workers = finite(x, workers)
+        found, peak = copy(self), greatest(a)
         if peak > 0 and self.clip is not None:
             found._share = self.clip / peak
         elif peak > 0:

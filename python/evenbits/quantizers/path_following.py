@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits._arrays import Array, as_array, as_floats, integer, real, require_finite, workers_of
+from evenbits._arrays import Array, as_array, as_floats, integer, real
 from evenbits.encoded import Encoded, as_matrix
 from evenbits.packing import pack_codes, radix_block
 from evenbits.path_following import Calibration, Rounding, StoredRows
-from evenbits.quantizers.base import ROUNDINGS, NoSuchRateError, Quantizer, choice, plain_codes, stored_dtype
+from evenbits.quantizers.base import ROUNDINGS, NoSuchRateError, Quantizer, choice, finite, plain_codes, shape_of
 from evenbits.quantizers.path_layer import Layer, stored, values_of
 from evenbits.spec import Spec
 
@@ -166,7 +166,7 @@ class PathFollowing(Quantizer):
         codes = plain_codes(count.bit_length() - 1) if count & (count - 1) == 0 else radix_block(count)
         n = shape[-1] if shape else 1
         bits = Fraction(codes.bits, codes.per) if self.alphabet == "infinite" else self.bits
-        shape = tuple(integer(length, "shape", 0, 2**40) for length in shape)
+        shape = shape_of(shape)
         group = max(n, 1) if self.group else 0
         return Spec(self.method, bits, shape, dtype, self.grid, codes, self.scale_dtype, group, n, portable=self.portable)
 
@@ -186,9 +186,7 @@ class PathFollowing(Quantizer):
         Warns (RuntimeWarning) where the error on rows held out is greater than that of nearest rounding: there are too few
         rows, or they differ. Raises ValueError and TypeError as the other methods do, and for shapes that do not fit.
         """
-        source = as_array(x)
-        a, threads = as_floats(source), workers_of(workers)
-        require_finite(a, workers=threads)
+        a, dtype, threads = finite(x, workers)
         w = as_matrix(a).astype(np.float64)
         data = self._data(calibration, quantized_calibration, w, threads)
         layer = Layer(self, w, data, threads)
@@ -196,7 +194,7 @@ class PathFollowing(Quantizer):
         count = 2 * int(np.abs(found.codes).max(initial=1)) + 1 if self.alphabet == "infinite" else self.levels
         if count > 65536:
             raise ValueError(f"step is {float(found.step.min(initial=1)):g}, which gives {count} levels; take a larger one")
-        spec = replace(self.spec(a.shape, stored_dtype(source.dtype), count), portable=layer.portable)
+        spec = replace(self.spec(a.shape, dtype, count), portable=layer.portable)
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in spec.layout().items()}
         if a.size:
             digits = (found.codes + count // 2).astype(np.uint8 if count <= 256 else np.uint16)

@@ -7,13 +7,13 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits._arrays import Array, as_array, as_floats, exponent_of, integer, require_finite, workers_of
+from evenbits._arrays import Array, exponent_of, integer
 from evenbits._groups import dot
 from evenbits.codewords import Codewords, group_sums, products
 from evenbits.codings.residual import MOST_NUMBERS, Books, Floats, ResidualLayers, common_level, first_layers, water_level
 from evenbits.encoded import Encoded, as_matrix
 from evenbits.packing import pack
-from evenbits.quantizers.base import NoSuchRateError, Quantizer, choice, stored_dtype
+from evenbits.quantizers.base import NoSuchRateError, Quantizer, choice, finite, shape_of
 from evenbits.quantizers.distributed import kmeans
 from evenbits.random import random_subset
 from evenbits.spec import KEPT
@@ -63,16 +63,14 @@ class Residual(Quantizer):
 
     def spec(self, shape: tuple[int, ...], dtype: str = "float32") -> ResidualLayers:  # type: ignore[override]
         """The coding of an array of that shape and dtype, with an exponent as long as any."""
-        for n in shape:
-            integer(n, "shape", 0, 2**40)
+        shape = shape_of(shape)
         d = shape[-1] if shape else 1
         total = int(self.bits * d)
         if d and not total:
             raise NoSuchRateError(f"bits leaves no code in a row of {d}; take at least {Fraction(1, d)} bits a coordinate")
         layers, rest = divmod(total, self.width)
-        places = tuple(int(n) for n in shape)
         stored, pca = self.books != "random", self.transform == "pca"
-        coding = ResidualLayers(self.method, self.bits, places, dtype, self.width, layers, rest, stored, pca, self._exponent,
+        coding = ResidualLayers(self.method, self.bits, shape, dtype, self.width, layers, rest, stored, pca, self._exponent,
                                 self.seed, self.stream)  # fmt: skip
         if coding.numbers > MOST_NUMBERS:
             raise NoSuchRateError(f"bits is {float(self.bits):g}; rows of {d} would take {coding.numbers} numbers of codewords")
@@ -81,25 +79,22 @@ class Residual(Quantizer):
     def train(self, x: ArrayLike, *, workers: int = 1) -> Residual:
         """Learn variances, transform and stored codebooks from rows x, for all that is encoded from then on."""
         self._fitted, self._exponent = None, UNKNOWN
-        a = as_floats(x)
-        require_finite(a)
+        a, _, workers = finite(x, workers)
         if not a.size:
             raise ValueError("x is empty; there must be rows to learn from")
         coding = replace(self.spec(a.shape), exponent=exponent_of(a))
-        learned = self._learn(coding, a, workers_of(workers))
+        learned = self._learn(coding, a, workers)
         self._fitted, self._exponent = {k: p for k, p in learned.items() if k not in ("codes", "rest")}, coding.exponent
         return self
 
     def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:
-        source = as_array(x)
-        a = as_floats(source)
-        require_finite(a, workers=workers_of(workers))
-        coding = self.spec(a.shape, stored_dtype(source.dtype))
+        a, dtype, workers = finite(x, workers)
+        coding = self.spec(a.shape, dtype)
         if self._fitted is None:
             coding = replace(coding, exponent=exponent_of(a))
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in coding.layout().items()}
         if a.size:
-            planes |= self._learn(coding, a, workers_of(workers))
+            planes |= self._learn(coding, a, workers)
         return Encoded(planes, coding.to_dict())
 
     def _learn(self, coding: ResidualLayers, a: Array, workers: int) -> dict[str, Array]:

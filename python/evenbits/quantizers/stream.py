@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits import _core
-from evenbits._arrays import Array, as_array, as_floats, integer, require_finite, workers_of
+from evenbits._arrays import Array
 from evenbits._chunks import CHUNK
 from evenbits._groups import dot
 from evenbits.codings.streams import Stream, default_floats
 from evenbits.encoded import Encoded, as_matrix
-from evenbits.quantizers.base import Quantizer, stored_dtype
+from evenbits.quantizers.base import Quantizer, finite, shape_of
 
 
 class StreamQuantizer(Quantizer):
@@ -28,9 +28,7 @@ class StreamQuantizer(Quantizer):
 
     def spec(self, shape: tuple[int, ...], dtype: str = "float32") -> Stream:  # type: ignore[override]
         """The spec of the longest codes that ``bits`` allows."""
-        for n in shape:
-            integer(n, "shape", 0, 2**40)
-        return self.planned(tuple(int(n) for n in shape), dtype, int(self.bits * math.prod(shape)) // 8)
+        return self.planned(shape_of(shape), dtype, int(self.bits * math.prod(shape)) // 8)
 
     def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:
         """The stream of x. The coder takes one thread, rounding before it ``workers``.
@@ -38,11 +36,8 @@ class StreamQuantizer(Quantizer):
         The same input and options give the same bytes on every machine. Raises ValueError for NaN and infinity (with the
         index), TypeError for dtypes other than floats, integers of up to 32 bits and booleans.
         """
-        source = as_array(x)
-        a = as_floats(source)
-        workers = workers_of(workers)
-        require_finite(a, workers=workers)
-        plan = self.spec(a.shape, stored_dtype(source.dtype))
+        a, dtype, workers = finite(x, workers)
+        plan = self.spec(a.shape, dtype)
         with default_floats():
             return self.encode_rows(as_matrix(a), plan, workers)
 

@@ -5,13 +5,13 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evenbits._arrays import Array, as_array, as_floats, integer, peak_exponent, require_finite, workers_of
+from evenbits._arrays import Array, integer, peak_exponent
 from evenbits._chunks import for_row_chunks
 from evenbits._groups import dot
 from evenbits.bit_shift import search, values
 from evenbits.codings.bit_shift import MOST_PER, SCALES, BitShift
 from evenbits.encoded import Encoded, as_matrix
-from evenbits.quantizers.base import NoSuchRateError, Quantizer, choice, stored_dtype
+from evenbits.quantizers.base import NoSuchRateError, Quantizer, choice, finite, shape_of
 from evenbits.transforms import randomized_hadamard
 
 
@@ -48,18 +48,12 @@ class Trellis(Quantizer):
         self.fit = choice(fit, "fit", ("least_squares", "unbiased"))
 
     def spec(self, shape: tuple[int, ...], dtype: str = "float32") -> BitShift:  # type: ignore[override]
-        for n in shape:
-            integer(n, "shape", 0, 2**40)
-        places = tuple(int(n) for n in shape)
         seed, stream = (self.seed, self.stream) if self.rotate else (0, 0)
-        return BitShift(self.method, self.bits, places, dtype, self.memory, self.rotate, self.scale_dtype, seed, stream)
+        return BitShift(self.method, self.bits, shape_of(shape), dtype, self.memory, self.rotate, self.scale_dtype, seed, stream)
 
     def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:
-        source = as_array(x)
-        a = as_floats(source)
-        workers = workers_of(workers)
-        require_finite(a, workers=workers)
-        coding = self.spec(a.shape, stored_dtype(source.dtype))
+        a, dtype, workers = finite(x, workers)
+        coding = self.spec(a.shape, dtype)
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in coding.layout().items()}
         if a.size:
             rows = as_matrix(a)
