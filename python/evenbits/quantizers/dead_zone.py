@@ -12,12 +12,10 @@ from evenbits._chunks import for_row_chunks
 from evenbits.codings.streams import LevelStream, Stream
 from evenbits.encoded import Encoded
 from evenbits.quantizers.base import choice
-from evenbits.quantizers.stream import StreamQuantizer, encoded_levels, sum_of
+from evenbits.quantizers.stream import PIECE, SAMPLE, StreamQuantizer, encoded_levels, sample_of, sum_of
 
 MOST_LEVEL = 32000
 """Magnitudes of levels stay near or below this, so that they fit into 16 bits."""
-SAMPLE, PIECE = 1 << 17, 1 << 12
-"""Values that steps are tried on, in whole rows or pieces of them."""
 MEDIANS = 1 << 20
 """Values that a median is taken of, at most."""
 NARROW = {"squared": 6.6, "absolute": 3.4}
@@ -115,8 +113,7 @@ class _Search:
             return self.x
         if self.x.shape[1] <= PIECE:
             return np.ascontiguousarray(self.x[:: -(-self.x.size // SAMPLE)])
-        pieces = self.x.size // PIECE
-        return np.ascontiguousarray(self.x.reshape(-1)[: pieces * PIECE].reshape(pieces, PIECE)[:: -(-self.x.size // SAMPLE)])
+        return sample_of(self.x.reshape(-1))
 
     def _dead(self, step: float) -> float:
         v = step / (self.mean * NARROW[self.quantizer.loss])

@@ -10,6 +10,7 @@ from evenbits.codings.streams import Stream, SurvivorStream
 from evenbits.encoded import Encoded
 from evenbits.quantizers.base import choice
 from evenbits.quantizers.stream import StreamQuantizer, encoded_levels
+from evenbits.spec import SCALE_DTYPES
 
 
 class MagnitudePruning(StreamQuantizer):
@@ -33,10 +34,10 @@ class MagnitudePruning(StreamQuantizer):
     ) -> None:
         super().__init__(bits, seed=seed, stream=stream)
         self.sparsity = None if sparsity is None else real(sparsity, "sparsity", 0, 1)
-        self.values = choice(values, "values", ("float64", "float32", "float16", "bfloat16"))
+        self.values = choice(values, "values", tuple(SCALE_DTYPES))
 
     def planned(self, shape: tuple[int, ...], dtype: str, size: int) -> SurvivorStream:
-        wide = {"float64": 8, "float32": 4}.get(self.values, 2)
+        wide = SCALE_DTYPES[self.values]
         kept = size // wide
         return SurvivorStream(self.method, self.bits, shape, dtype, size - kept * wide, kept, self.values)
 
@@ -60,8 +61,7 @@ class MagnitudePruning(StreamQuantizer):
         """The largest ``kept`` values encoded, if they fit."""
         if not kept:
             return self._encoded(plan, np.zeros(0, np.uint8), rows.reshape(-1)[:0])
-        wide = {"float64": 8, "float32": 4}.get(self.values, 2)
-        if kept * wide > most:
+        if kept * SCALE_DTYPES[self.values] > most:
             return None
         last = np.partition(size, size.size - kept)[size.size - kept]
         mask = size > last

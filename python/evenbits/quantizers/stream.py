@@ -46,6 +46,16 @@ class StreamQuantizer(Quantizer):
         """The codes of finite rows, which take no more than the plan says."""
 
 
+SAMPLE, PIECE = 1 << 17, 1 << 12
+"""Values that steps are tried on, in pieces."""
+
+
+def sample_of(flat: Array) -> Array:
+    """Pieces evenly spaced, together about ``SAMPLE`` values of more than that: (pieces, PIECE)."""
+    pieces = flat.size // PIECE
+    return np.ascontiguousarray(flat[: pieces * PIECE].reshape(pieces, PIECE)[:: -(-flat.size // SAMPLE)])
+
+
 def sum_of(x: Array, y: Array | None = None) -> float:
     """The sum of |x|, or of x y, over float32 arrays, in one order on every machine."""
     flat, total = x.reshape(-1), 0.0

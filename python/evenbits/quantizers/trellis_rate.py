@@ -14,12 +14,10 @@ from evenbits._arrays import Array, exponent_of, greatest
 from evenbits._chunks import for_row_chunks
 from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.encoded import Encoded
-from evenbits.quantizers.stream import sum_of
+from evenbits.quantizers.stream import SAMPLE, sample_of, sum_of
 from evenbits.transforms import randomized_hadamard
 from evenbits.trellis import BLOCK, FINENESS, MOST_LEVEL, Model, exp2, fitted, guessed, lanes_of, log2
 
-SAMPLE, PIECE = 1 << 17, 1 << 12
-"""Numbers that steps are tried on, in pieces."""
 ROUNDS = 4
 """Searches until a model has settled, nearly."""
 NEAR = 0.0008
@@ -66,7 +64,7 @@ class RateSearch:
         self.n = self.y.size
         self.mean = sum_of(self.y) / max(self.n, 1)
         self.peak = greatest(self.y)
-        self.sample = self._sample()
+        self.sample = self.y if self.n <= SAMPLE else sample_of(self.y).reshape(-1)
         size, rare = np.abs(self.sample), self.sample.size >> 10
         large = float(np.partition(size, size.size - 1 - rare)[size.size - 1 - rare]) if self.n else 0.0
         self.finest = 1.5 * (large or self.peak) / (2 * MOST_LEVEL)
@@ -125,12 +123,6 @@ class RateSearch:
                 share = (near / 3 - over[1]) / (under[1] - over[1])
                 step = over[0] + (under[0] - over[0]) * min(max(share, 0.1), 0.9)
         return best
-
-    def _sample(self) -> Array:
-        if self.n <= SAMPLE:
-            return self.y
-        pieces = self.n // PIECE
-        return np.ascontiguousarray(self.y[: pieces * PIECE].reshape(pieces, PIECE)[:: -(-self.n // SAMPLE)]).reshape(-1)
 
     def _first_step(self, price: float | None = None) -> tuple[float, float, Model, float]:
         """A step that nearly fits, by how many bits a value a step twice as large takes less, and what to search with.
