@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import zlib
@@ -249,11 +250,11 @@ def test_a_failure_leaves_the_files_as_they_were(model, tmp_path, monkeypatch):
     export_c(model, tmp_path, samples=samples())
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def full(self, data):
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
             export_c(model, tmp_path, activations="float32", overwrite=True)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -6,9 +6,9 @@ import json
 import math
 import os
 import re
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path as FilePath
@@ -18,7 +18,7 @@ import numpy as np
 
 from evenbits._arrays import Array
 from evenbits._build import get_embedded_include
-from evenbits._tensorfile import Path
+from evenbits._tensorfile import Path, atomic
 from evenbits.export.integer import IntegerNetwork, plan, refusal
 from evenbits.export.network import Layer, Network, read_network
 from evenbits.export.source import EMBEDDING, Source, embedding_text, numbers
@@ -277,11 +277,12 @@ def _write(directory: FilePath, name: str, source: Source, report: dict[str, Any
         if path.is_dir() or (path.exists() and not overwrite and (file in texts or path.read_bytes() != data)):
             raise FileExistsError(f"{path} exists already; allow to replace it (--force, overwrite=True)")
     directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".evenbits") as temporary:  # all of them, or none
-        for file, data in files.items():
-            (FilePath(temporary) / file).write_bytes(data)
-        for file in files:
-            os.replace(FilePath(temporary) / file, directory / file)
+    with ExitStack() as stack:  # all of them, or none
+        opened = [(stack.enter_context(atomic(directory / file)), data) for file, data in files.items()]
+        for out, data in opened:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
 
 
 def report_text(report: dict[str, Any]) -> str:

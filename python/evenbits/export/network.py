@@ -15,6 +15,7 @@ from evenbits import container
 from evenbits._arrays import Array
 from evenbits._tensorfile import Path
 from evenbits.encoded import Encoded
+from evenbits.networks.layers import Patches
 from evenbits.products import Linear
 
 
@@ -40,11 +41,9 @@ class Image:
 
     def windows(self, x: Array) -> Array:
         """(N, channels * height * width) -> (N * windows, channels * kernel)."""
-        x = x.reshape(-1, self.channels, self.height, self.width)
-        x = np.pad(x, ((0, 0), (0, 0), (self.pad, self.pad), (self.pad, self.pad)))
-        view = np.lib.stride_tricks.sliding_window_view(x, (self.kernel_height, self.kernel_width), axis=(2, 3))
-        view = view[:, :, :: self.stride, :: self.stride].transpose(0, 2, 3, 1, 4, 5)
-        return np.ascontiguousarray(view).reshape(-1, self.channels * self.kernel_height * self.kernel_width)
+        patches = Patches((self.kernel_height, self.kernel_width), (self.stride,) * 2, ((self.pad,) * 2,) * 2, (1, 1))
+        rows: Array = patches.rows(x.reshape(-1, self.channels, self.height, self.width), lambda count: None)[0]
+        return rows
 
     def joined(self, y: Array) -> Array:
         """(N * windows, filters) -> (N, filters * windows), a plane for each filter."""
