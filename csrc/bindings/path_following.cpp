@@ -7,13 +7,6 @@ namespace evenbits {
 
 constexpr std::size_t kBlock = 128, kProductScratch = 65536;  // of multiply_add: most rows and columns, doubles
 
-static std::vector<Scratch> scratches(std::size_t doubles, std::size_t threads) {
-  std::vector<Scratch> all;
-  for (std::size_t i = 0; i < threads; ++i) all.emplace_back(2 * doubles);
-  return all;
-}
-static double* doubles_of(Scratch& s) { return reinterpret_cast<double*>(s.of(0)); }
-
 // A matrix in the memory of an array, whose elements need not follow one another.
 template <class T>
 struct Matrix {
@@ -45,14 +38,14 @@ static void add_product(const Matrix<T>& a, const Matrix<T>& b, double* c, bool 
   const std::size_t across = (columns + kBlock - 1) / kBlock, tiles = (rows + kBlock - 1) / kBlock * across;
   if (tiles == 0 || depth == 0) return;
   const std::size_t count = thread_count(tiles, kBlock * depth, workers);
-  std::vector<Scratch> scratch = scratches(kProductScratch, count);
+  Scratch scratch(2 * kProductScratch, count);
   py::gil_scoped_release unlocked;
   parallel_spans(tiles, count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
     for (std::size_t tile = begin; tile < end; ++tile) {
       const std::size_t i = tile / across * kBlock, j = tile % across * kBlock;
       if (lower && j > i) continue;
       kernel(a.data + i * a.row, a.row, a.column, b.data + j, b.row, std::min(kBlock, rows - i), std::min(kBlock, columns - j),
-             depth, c + i * columns + j, columns, doubles_of(scratch[thread]));
+             depth, c + i * columns + j, columns, reinterpret_cast<double*>(scratch.of(thread)));
     }
   });
 }
@@ -150,12 +143,12 @@ static void follow(const evenbits_path& path, const py::array& w, const py::obje
   const std::size_t strip = std::min(kBlock, ((rows + threads - 1) / threads + 63) / 64 * 64),
                     strips = (rows + strip - 1) / strip;
   const std::size_t count = std::min(threads, strips);
-  std::vector<Scratch> scratch = scratches(strip * (n + 202), count);
+  Scratch scratch(2 * strip * (n + 202), count);
   parallel_spans(strips, count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
     for (std::size_t i = begin * strip; i < std::min(rows, end * strip); i += strip)
       kernel(&path, panels.data(), divisors, own + i * n, before ? before + i * n : nullptr, steps ? steps + i : nullptr,
              random ? random + i * n : nullptr, std::min(strip, rows - i), k ? k + i * n : nullptr, out ? out + i * n : nullptr,
-             beyond ? beyond + i : nullptr, reinterpret_cast<T*>(scratch[thread].of(0)));
+             beyond ? beyond + i : nullptr, reinterpret_cast<T*>(scratch.of(thread)));
   });
 }
 static void follow_path(const py::array& w, const py::object& base, const py::array& gram, const py::array& pivot,
