@@ -187,6 +187,8 @@ def test_version_and_help(capsys):
         ("quantize --output out", "--output needs a MODEL"),
         ("quantize --budget 3", "--budget needs a MODEL"),
         ("quantize --method magic", "method is 'magic'"),
+        ("quantize --method trellis --bits 8", "bits is 8; a trellis takes 1 to 4 bits a value"),
+        ("quantize {model} --method trellis --bits 8", "bits is 8; a trellis takes 1 to 4 bits a value"),
         ("quantize --plot picture.doc", "picture.doc names no picture format; end it in .png, .svg, .pdf"),
         ("verify {model}", "model.safetensors was not written by evenbits"),
         ("decode {model} -o out", "model.safetensors was not written by evenbits"),
@@ -328,6 +330,7 @@ def test_without_a_model_the_bundled_one_is_shown(few_rates, capsys):
     assert rows.keys() == {*methods(), lines[-2], "float32"}
     assert all(float(rows[name][2]) > 90 for name, kind in methods().items() if kind.fixed)
     assert max(len(line) for line in lines) <= 120
+    assert rows["trellis"][0] == "–" and float(rows["trellis"][1]) > 90
 
 
 def test_json_of_the_bundled_model(few_rates, capsys):

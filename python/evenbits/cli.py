@@ -213,6 +213,8 @@ def _quantize_digits(arguments: argparse.Namespace) -> None:
     with ProgressBar(sys.stderr) as progress:
         seeds = range(arguments.seed, arguments.seed + 5)
         results = list(trials(digits, names, rates, seeds=seeds, progress=progress))
+    if not results:
+        methods()[names[0]](rates[0])  # raises: there is no such rate
     if arguments.plot:
         save_plot(arguments.plot, results, full)
     if arguments.json:
@@ -220,7 +222,7 @@ def _quantize_digits(arguments: argparse.Namespace) -> None:
         _print_json({"version": 1, "model": "digits", "float32_accuracy": full, "trials": rows})
         return
     cells = {(trial.method, trial.bits): _accuracy(trial.accuracy, trial.bits_per_value) for trial in results}
-    lines = [[name, *(cells[name, bits] for bits in rates)] for name in names]
+    lines = [[name, *(cells.get((name, bits), "–") for bits in rates)] for name in names]
     last = ["float32", _accuracy(full, 32), *[""] * (len(rates) - 1)]
     values = sum(weight.size for weight in digits.weights)
     print(f"Digits classifier, {values} weights, {len(digits.labels)} test images, mean of {len(seeds)} seeds.")

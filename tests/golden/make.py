@@ -50,12 +50,8 @@ CASES = {
     ],
     "loss_aware": [{}, {"p": 2, "scale_dtype": "bfloat16"}, {"clip": 1.5}],
     "magnitude": [{}, {"values": "float16", "sparsity": 0.7}, {"values": "bfloat16"}],
-}
-
-LIMITED = {
     "trellis": [{}, {"memory": 9, "rotate": False, "fit": "unbiased", "scale_dtype": "float16"}, {"memory": 14, "stream": 3}],
 }
-"""Methods of 1 to 4 bits."""
 
 CALIBRATED = {
     "path_following": [
@@ -77,11 +73,11 @@ CALIBRATED = {
 def arrays(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
     """The arrays of one file: some sizes are awkward, so that tails and padding are in it."""
     out: dict[str, evenbits.Encoded | np.ndarray] = {}
-    for i, options in enumerate((CASES | LIMITED)[method]):
+    for i, options in enumerate(CASES[method]):
         for bits in (0.5, 1, 1.5, 3, 4, 5.25, 8):
             if bits < 1 and isinstance(options.get("per"), int):
                 continue
-            if method in LIMITED and not 1 <= bits <= 4:
+            if method == "trellis" and not 1 <= bits <= 4:
                 continue
             u = np.random.default_rng(i).random((3, 50)) - 0.5
             x = (u / (0.26 - u * u)).astype(np.float32)  # heavy tails, and no power or logarithm: those differ between systems
@@ -117,8 +113,8 @@ def fitted(method: str) -> dict[str, evenbits.Encoded | np.ndarray]:
 
 
 if __name__ == "__main__":
-    for method in [*CASES, *LIMITED, *CALIBRATED, "classification_aware", "sparq"]:
+    for method in [*CASES, *CALIBRATED, "classification_aware", "sparq"]:
         path = HERE / f"v1-{method}.safetensors"
         if not path.exists():
-            make = arrays if method in CASES | LIMITED else calibrated if method in CALIBRATED else fitted
+            make = arrays if method in CASES else calibrated if method in CALIBRATED else fitted
             evenbits.save(path, make(method))

@@ -14,6 +14,7 @@ from evenbits._tensorfile import open_file
 from evenbits.encoded import decode
 from evenbits.models.plan import Rate
 from evenbits.quantizers import methods, quantize
+from evenbits.quantizers.base import NoSuchRateError
 
 RATES: tuple[Rate, ...] = (Fraction(1, 2), 1, 2, 3, 4, 6, 8)
 
@@ -63,7 +64,7 @@ def trials(
     seeds: Sequence[int] = range(5),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Iterator[Trial]:
-    """Quantize the three matrices by every method at every rate. Bits a value count all side information."""
+    """Quantize the three matrices by every method at every rate that it has. Bits a value count all side information."""
     names = list(methods()) if names is None else names
     values = sum(weight.size for weight in digits.weights)
     norm = sum(float(np.sum(weight.astype(np.float64) ** 2)) for weight in digits.weights)
@@ -72,7 +73,10 @@ def trials(
             progress(done, len(names) * len(rates), f"{name}, {float(bits):g} bits")
         accuracy, size, squares = 0.0, 0, 0.0
         for seed in seeds:
-            codes = [quantize(weight, bits, name, seed=seed) for weight in digits.weights]
+            try:
+                codes = [quantize(weight, bits, name, seed=seed) for weight in digits.weights]
+            except NoSuchRateError:
+                break
             decoded = [decode(code) for code in codes]
             accuracy += digits.accuracy(decoded)
             size += sum(code.nbytes for code in codes)
@@ -80,5 +84,6 @@ def trials(
                 float(np.sum((weight.astype(np.float64) - back) ** 2))
                 for weight, back in zip(digits.weights, decoded, strict=True)
             )
-        count = len(seeds)
-        yield Trial(name, bits, 8 * size / count / values, (squares / count / norm) ** 0.5, accuracy / count)
+        else:
+            count = len(seeds)
+            yield Trial(name, bits, 8 * size / count / values, (squares / count / norm) ** 0.5, accuracy / count)

@@ -64,10 +64,10 @@ OTHERS = {
 
 
 def methods() -> dict[str, type[Quantizer]]:
-    """The quantizer classes by the name that ``quantize`` and the command take."""
+    """The quantizer classes by the name that ``quantize`` and the command take. Not all have a code for every rate."""
     on_grids = (Uniform, LloydMax, NearDemocratic, Democratic, SignFrame, Kashin, LossAware)
     streams = (EntropyTrellis, DeadZone, Pruning, MagnitudePruning)
-    return {cls.method: cls for cls in (*on_grids, *streams, Residual)}
+    return {cls.method: cls for cls in (*on_grids, *streams, Residual, Trellis)}
 
 
 def calibrated_methods() -> dict[str, type[PathFollowing]]:
@@ -77,7 +77,7 @@ def calibrated_methods() -> dict[str, type[PathFollowing]]:
 
 def method_named(method: str) -> type[Quantizer]:
     """The class of a method. Raises ValueError, naming those there are."""
-    known: dict[str, type[Quantizer]] = methods() | calibrated_methods() | {Trellis.method: Trellis}
+    known: dict[str, type[Quantizer]] = methods() | calibrated_methods()
     if method in OTHERS:
         raise ValueError(f"method is {method!r}, which arrays alone do not suffice for; {OTHERS[method]}")
     if method not in known:
