@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import platform
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -15,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from command import run
+from kept import Kept
 from safetensors.torch import load_file
 
 Weights = dict[str, torch.Tensor]
@@ -52,11 +50,15 @@ EQUAL_TOTAL: dict[str, tuple[str, ...]] = {
         "kashin, alternating (2026)": options("kashin", "refine=False"),
         "kashin": options("kashin"),
         "sign_frame": options("sign_frame"),
+        "trellis": options("trellis"),
+        "trellis, memory 16": options("trellis", "memory=16"),
     }.items()
 } | {
-    "entropy_trellis": options("entropy_trellis"),
+    "entropy_trellis, 8 states": options("entropy_trellis", "states=8"),
+    "entropy_trellis, 8 states, not rotated": options("entropy_trellis", "states=8", "rotate=False"),
     "entropy_trellis, 128 states": options("entropy_trellis", "states=128"),
-    "entropy_trellis, not rotated": options("entropy_trellis", "rotate=False"),
+    "entropy_trellis, 128 states, not rotated": options("entropy_trellis", "states=128", "rotate=False"),
+    "dead_zone": options("dead_zone"),
 }
 """Compared at equal ``--budget``: bits a value of everything stored, scales, tables and specs included."""
 
@@ -115,22 +117,6 @@ def judged(
 
         for case in cases:
             yield kept.row(f"{case.choices(arguments.seed)}", lambda case=case: made(case))
-
-
-class Kept:
-    """Rows in a file of JSON, saved one by one; those that it has already are not made again."""
-
-    def __init__(self, path: str | None) -> None:
-        self.path = Path(path) if path else None
-        self.rows: dict[str, Any] = json.loads(self.path.read_text())["rows"] if self.path and self.path.exists() else {}
-
-    def row(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        if key not in self.rows:
-            self.rows[key] = make()
-            if self.path:
-                machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
-                self.path.write_text(json.dumps({"version": 1, **machine, "rows": self.rows}, indent=2))
-        return self.rows[key]
 
 
 def weight_error(full: Weights, decoded: Weights) -> float:
