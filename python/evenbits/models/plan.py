@@ -14,13 +14,16 @@ from typing import Any
 
 from evenbits import container
 from evenbits._tensorfile import Tensor
+from evenbits.codings import Coding
 from evenbits.models.read import Model
 from evenbits.quantizers import method_named
 from evenbits.quantizers.base import Quantizer
 from evenbits.spec import Spec
 
 Rate = int | float | Fraction
-STEPS, MOST = 64, 16  # code rates tried for a budget: multiples of 1/64, up to 16
+STEPS, FINE, MOST = 64, 4096, 16  # code rates tried for a budget: multiples of 1/64, or of 1/4096 where all exist, up to 16
+NEAR = 16  # steps above the one found that are tried, too
+RESERVE = 16  # bytes of a header that an entry may take more than the longest foreseen: digits of sizes
 _UNITS = {"B": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
@@ -64,11 +67,18 @@ def number_of(text: str) -> Fraction:
 
 @dataclass(frozen=True)
 class Plan:
-    """How each tensor is quantized, and why the others are kept. ``bits`` is the common code rate."""
+    """How each tensor is quantized, and why the others are kept. ``bits`` is the common code rate.
+
+    Where there is a budget, ``ceilings`` are the bytes that each tensor's codes take at most, and ``spare`` is what is left;
+    of a file, ``heads`` are the bytes that they take at most in its header.
+    """
 
     bits: Rate
     quantizers: dict[str, Quantizer]
     kept: dict[str, str]
+    ceilings: dict[str, int]
+    heads: dict[str, int]
+    spare: int = 0
 
 
 def choose(tensors: Mapping[str, Tensor], include: Iterable[str] = (), exclude: Iterable[str] = ()) -> dict[str, str]:
@@ -117,37 +127,49 @@ def make_plan(
 ) -> Plan:
     """Decide for every tensor. Exactly one of ``bits`` and ``budget`` is given.
 
-    For a budget the code rate is the largest multiple of 1/64, up to 16, at which the chosen tensors together (bits a
-    value) or the whole file (a size) stay below it. A row has one code at least, whatever the rate. Tensors that codes
-    would not make smaller are kept. Raises ValueError where nothing fits, with the least that is possible.
+    For a budget the code rate is the largest multiple of 1/64, or of 1/4096 for methods that have codes of any rate, up to
+    16, at which the chosen tensors together (bits a value) or the whole file (a size) stay below it. A row has one code at
+    least, whatever the rate. Tensors that codes would not make smaller are kept. Raises ValueError where nothing fits, with
+    the least that is possible.
     """
     kept = choose(model.tensors, include, exclude)
     chosen = {name: tensor for name, tensor in model.tensors.items() if name not in kept}
     if not chosen:
         raise ValueError(f"{model.path} has no tensor to quantize; choose some by include patterns")
-    layouts = _Layouts(chosen, maker(method, seed, options or {}))
+    layouts = _Layouts(chosen, maker(method, seed, options or {}), STEPS if method_named(method).fixed else FINE)
+    spare = 0
     if budget is None:
         assert bits is not None
         layouts.make(bits, 0)  # raises for what is no rate
     elif budget.bits is not None:
         values = sum(tensor.size for tensor in chosen.values())
+        allowed = int(budget.bits * values) // 8
 
-        def bits_a_value(rate: Rate) -> Fraction:
-            return Fraction(8 * layouts.nbytes(rate), values)
+        def bits_a_value(size: int) -> str:
+            return f"{math.ceil(Fraction(8000 * size, values)) / 1000:g} bits a value"
 
-        bits = layouts.largest_rate(bits_a_value, budget.bits, budget)
+        bits, spare = layouts.largest_rate(layouts.nbytes, allowed, budget, bits_a_value)
     else:
         assert budget.size is not None
 
-        def file_size(rate: Rate) -> Fraction:
-            tensors = model.tensors | layouts.specs(rate)
-            entries = [container.entry_of(name, t, own_shape(model.tensors[name])) for name, t in tensors.items()]
-            return Fraction(container.file_size(entries, metadata=model.metadata))
+        def file_size(rate: Rate) -> int:
+            longest = layouts.longest(rate)
+            entries = [longest.get(name) or container.entry_of(name, tensor) for name, tensor in model.tensors.items()]
+            besides = container.file_size(entries, metadata=model.metadata) - sum(entry.nbytes for entry in longest.values())
+            return besides + sum(layouts.ceilings(rate).values())
 
-        bits = layouts.largest_rate(file_size, Fraction(budget.size), budget)
+        bits, spare = layouts.largest_rate(file_size, budget.size, budget, lambda size: f"{size} bytes")
+        spare -= 7  # headers are padded to whole eights, so that a shorter one may take what a longer one does
     quantizers = {name: layouts.quantizer(name, bits) for name in layouts.specs(bits)}
     kept |= {name: "codes take no less" for name in chosen if name not in quantizers}
-    return Plan(bits, quantizers, kept)
+    ceilings = layouts.ceilings(bits) if budget else {}
+    heads = {name: head_bytes(e) for name, e in layouts.longest(bits).items()} if budget and budget.size else {}
+    return Plan(bits, quantizers, kept, ceilings, heads, spare)
+
+
+def head_bytes(entry: container.Entry) -> int:
+    """Of a file that holds nothing else: what its header takes besides the spec."""
+    return container.file_size([entry]) - entry.nbytes
 
 
 def own_shape(tensor: Tensor) -> tuple[int, ...] | None:
@@ -166,10 +188,10 @@ def maker(method: str, seed: int, options: Mapping[str, Any]) -> Callable[[Rate,
 
 
 class _Layouts:
-    """The specs of a model's tensors at any rate."""
+    """The specs of a model's tensors at any rate, of which multiples of 1 / ``steps`` are tried."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], make: Callable[[Rate, int], Quantizer]) -> None:
-        self.tensors, self.make = tensors, make
+    def __init__(self, tensors: Mapping[str, Tensor], make: Callable[[Rate, int], Quantizer], steps: int) -> None:
+        self.tensors, self.make, self.steps = tensors, make, steps
         # Every tensor draws numbers of its own, so that the errors of two of them have nothing in common.
         self.streams = {name: i for i, name in enumerate(sorted(tensors))}
 
@@ -177,9 +199,9 @@ class _Layouts:
         """At the rate, or one code a row if that is more."""
         return self.make(max(rate, Fraction(1, rows_of(self.tensors[name].shape)[-1])), self.streams[name])
 
-    def specs(self, rate: Rate) -> dict[str, Spec]:
+    def specs(self, rate: Rate) -> dict[str, Spec | Coding]:
         """Of the tensors that get smaller."""
-        specs = {}
+        specs: dict[str, Spec | Coding] = {}
         for name, tensor in self.tensors.items():
             quantizer = self.quantizer(name, rate)
             try:
@@ -190,37 +212,51 @@ class _Layouts:
                 specs[name] = spec
         return specs
 
+    def longest(self, rate: Rate) -> dict[str, container.Entry]:
+        """The longest that their entries in a file can be."""
+        specs = self.specs(rate)
+        whole = {name: self.quantizer(name, rate).longest(spec.shape, spec.dtype) for name, spec in specs.items()}
+        return {name: container.entry_of(name, spec, own_shape(self.tensors[name])) for name, spec in whole.items()}
+
+    def ceilings(self, rate: Rate) -> dict[str, int]:
+        """Bytes that these tensors take at most."""
+        return {name: self.quantizer(name, rate).nbytes(spec.shape, spec.dtype) for name, spec in self.specs(rate).items()}
+
     def nbytes(self, rate: Rate) -> int:
         """Of all tensors, kept ones included."""
-        specs = self.specs(rate)
-        return sum(specs[name].nbytes() if name in specs else tensor.nbytes for name, tensor in self.tensors.items())
+        return sum(({name: tensor.nbytes for name, tensor in self.tensors.items()} | self.ceilings(rate)).values())
 
-    def largest_rate(self, cost: Callable[[Rate], Fraction], ceiling: Fraction, budget: Budget) -> Rate:
-        """The largest rate whose cost, which grows with it, is within the ceiling."""
+    def largest_rate(
+        self, cost: Callable[[Rate], int], allowed: int, budget: Budget, text: Callable[[int], str]
+    ) -> tuple[Rate, int]:
+        """The largest rate whose cost in bytes, which grows with it, is allowed, and how many bytes are left."""
         least, most = self._possible()
-        cheapest = cost(_rate(least))
-        if cheapest > ceiling:
-            need = f"{cheapest} bytes" if budget.bits is None else f"{math.ceil(1000 * cheapest) / 1000:g} bits a value"
-            raise ValueError(f"budget is {budget}, which is impossible; the least for this model is {need}")
-        step = _last(lambda step: cost(_rate(step)) <= ceiling, least, most)
-        near = range(step + STEPS // 4, step, -1)  # costs grow but for the padding of rows
-        return _rate(next((k for k in near if k <= most and cost(_rate(k)) <= ceiling), step))
+        cheapest = cost(self._rate(least))
+        if cheapest > allowed:
+            raise ValueError(f"budget is {budget}, which is impossible; the least for this model is {text(cheapest)}")
+        step = _last(lambda step: cost(self._rate(step)) <= allowed, least, most)
+        near = range(min(step + NEAR, most), step, -1)  # costs grow but for the padding of rows
+        rate = self._rate(next((k for k in near if cost(self._rate(k)) <= allowed), step))
+        return rate, allowed - cost(rate)
 
     def _possible(self) -> tuple[int, int]:
         """The first and the last step at which the method has codes; they have no gap between them."""
 
         def has(step: int) -> bool:
             try:
-                self.specs(_rate(step))
+                self.specs(self._rate(step))
             except ValueError:
                 return False
             return True
 
-        some = next((step for step in range(STEPS, MOST * STEPS + 1, STEPS) if has(step)), None)
+        some = next((step for step in range(self.steps, MOST * self.steps + 1, self.steps) if has(step)), None)
         if some is None:
             self.specs(1)  # raises
             raise AssertionError
-        return -_last(lambda step: has(-step), -some, -1), _last(has, some, MOST * STEPS)
+        return -_last(lambda step: has(-step), -some, -1), _last(has, some, MOST * self.steps)
+
+    def _rate(self, step: int) -> Rate:
+        return Fraction(step, self.steps) if step % self.steps else step // self.steps
 
 
 def _last(true: Callable[[int], bool], low: int, high: int) -> int:
@@ -232,7 +268,3 @@ def _last(true: Callable[[int], bool], low: int, high: int) -> int:
         else:
             high = middle - 1
     return low
-
-
-def _rate(step: int) -> Rate:
-    return Fraction(step, STEPS) if step % STEPS else step // STEPS

@@ -12,7 +12,7 @@ from evenbits import container
 from evenbits._arrays import Array, as_floats, require_finite
 from evenbits._tensorfile import Path, Tensor, write_file
 from evenbits.encoded import Encoded
-from evenbits.models.plan import Rate, make_plan, own_shape, parse_budget, rows_of
+from evenbits.models.plan import RESERVE, Rate, head_bytes, make_plan, own_shape, parse_budget, rows_of
 from evenbits.models.read import open_model
 from evenbits.models.report import Report, Row
 from evenbits.quantizers.base import Quantizer
@@ -45,7 +45,7 @@ def quantize_model(
     """Quantize the matrices of a model file, one at a time, and write all tensors to ``output``.
 
     ``bits`` (4 if nothing is given) is the width of a code; ``budget`` a ceiling on the bits a value with all side
-    information, or on the size of the file ("12MB"). ``include`` and ``exclude`` are shell patterns of tensor names.
+    information, or on the size of the file ("12MB"), which entropy_trellis takes to the last thousandth. ``include`` and ``exclude`` are shell patterns of tensor names.
     ``progress(done, total, name)`` hears of values. Raises ValueError, TypeError or OSError, and leaves no file then.
     """
     if bits is not None and budget is not None:
@@ -69,6 +69,7 @@ def quantize_model(
     entries: list[container.Entry] = []
     rows: list[Row] = []
     done, total = 0, sum(model.tensors[name].size for name in plan.quantizers)
+    spare = plan.spare
     for name, tensor in model.tensors.items():
         if name in plan.kept:
             entries.append(container.entry_of(name, tensor))
@@ -76,7 +77,14 @@ def quantize_model(
             continue
         if progress:
             progress(done, total, name)
-        entry, row = _encode(name, tensor, plan.quantizers[name], workers)
+        quantizer = plan.quantizers[name]
+        if quantizer.fills and ceiling is not None:  # what others have left is shared among the tensors yet to come
+            longer = max(0, len(tensor.dtype_name) - len("float32"))  # bfloat16 comes as float32
+            quantizer.allowed = plan.ceilings[name] + spare * tensor.size // (total - done) - longer
+        entry, row = _encode(name, tensor, quantizer, workers)
+        spare += plan.ceilings.get(name, row.after) - row.after
+        if name in plan.heads:
+            spare += max(0, plan.heads[name] - head_bytes(entry) - RESERVE)
         entries.append(entry)
         rows.append(row)
         done += tensor.size

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits._arrays import FLOAT32, Array, as_array, as_floats, integer, require_finite, seed_of, workers_of
+from evenbits.codings import Coding
 from evenbits.encoded import Encoded
 from evenbits.meaning import Meaning
 from evenbits.packing import Radix, radix_for
@@ -113,11 +114,13 @@ class Quantizer:
     group: int = -1
     """Coordinates that share a scale: -1 a row, 0 the tensor."""
     allowed: int | None = None
-    """Bytes that a fallback may take, where there is a budget; without one, what the method itself would take."""
+    """Bytes that all may take, where there is a budget: of a fallback, or of a stream that ``fills`` them."""
     portable: bool = True
     """Whether the bytes are the same on every machine."""
     fixed: ClassVar[bool] = True
     """Whether arrays of one shape all take the same bytes; else these are the most they take."""
+    fills: ClassVar[bool] = False
+    """Whether codes take nearly all bytes that are allowed."""
     searches: bool = False
     """Whether the range is clipped where the squared error is least."""
 
@@ -156,8 +159,12 @@ class Quantizer:
             portable=self.portable,
         )
 
+    def longest(self, shape: tuple[int, ...], dtype: str = "float32") -> Spec | Coding:
+        """The spec with the most planes and digits that an array of that shape and dtype can have."""
+        return self.spec(shape, dtype)
+
     def nbytes(self, shape: tuple[int, ...], dtype: str = "float32") -> int:
-        """``Encoded.nbytes`` of an array of that shape and dtype, known without its values."""
+        """``Encoded.nbytes`` of an array of that shape and dtype, known without its values, or the most it can be."""
         return self.spec(tuple(shape), stored_dtype(dtype)).nbytes()
 
     def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:

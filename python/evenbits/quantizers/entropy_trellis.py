@@ -30,6 +30,7 @@ class EntropyTrellis(StreamQuantizer):
     """
 
     method = "entropy_trellis"
+    fills = True
 
     def __init__(
         self,
@@ -70,6 +71,11 @@ class EntropyTrellis(StreamQuantizer):
             stream=self.stream,
         )
 
+    def longest(self, shape: tuple[int, ...], dtype: str = "float32") -> Stream:
+        plan = self.spec(shape, dtype)
+        assert isinstance(plan, EntropyTrellisStream)
+        return replace(plan, outliers=plan.values)
+
     def nbytes(self, shape: tuple[int, ...], dtype: str = "float32") -> int:
         plan = self.spec(shape, stored_dtype(dtype))
         return plan.size + self._besides(plan)
@@ -82,5 +88,7 @@ class EntropyTrellis(StreamQuantizer):
 
     def encode_rows(self, rows: Array, plan: Stream, workers: int) -> Encoded:
         assert isinstance(plan, EntropyTrellisStream)
-        most = plan.size if self.allowed is None else self.allowed - self._besides(plan)
+        most = plan.size
+        if self.allowed is not None:  # which may have more digits
+            most = self.allowed - self._besides(replace(plan, size=max(plan.size, self.allowed)))
         return RateSearch(rows, plan, most, self.fit == "unbiased", workers).run()
