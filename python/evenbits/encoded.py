@@ -165,10 +165,11 @@ def _decoded(encoded: Encoded) -> Iterator[tuple[int, Array]]:
     """What ``decode`` gives, a few rows at a time, each with the number of the first."""
     restore = _restore(encoded)
     spec = restore.spec
-    step = max(1, CHUNK // max(spec.length, 1))
+    turned = isinstance(spec, Coding) and spec.turned
+    step = max(spec.rows, 1) if turned else max(1, CHUNK // max(spec.length, 1))
     for begin in range(0, spec.rows if spec.d else 0, step):
         out = np.empty((min(step, spec.rows - begin), spec.d), value_dtype(spec.dtype))
-        restore.fill(begin, begin + len(out), out)
+        restore.fill_all(out, 1) if turned else restore.fill(begin, begin + len(out), out)
         yield begin, out
 
 
@@ -194,7 +195,8 @@ class _Other:
         self.rows = spec.decoder(planes) if self.write is None else None
 
     def fill_all(self, out: Array, workers: int) -> None:
-        for_row_chunks(len(out), self.spec.length, workers, lambda begin, end: self.fill(begin, end, out[begin:end]))
+        whole = out.T if self.spec.turned else out
+        for_row_chunks(len(whole), self.spec.length, workers, lambda begin, end: self.fill(begin, end, whole[begin:end]))
 
     def fill(self, begin: int, end: int, out: Array) -> None:
         if self.write:

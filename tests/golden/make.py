@@ -66,6 +66,11 @@ CALIBRATED = {
     ],
     "error_feedback": [{"bits": 3}, {"bits": 2, "per": "row", "columns": "norm"}],
     "nearest": [{"bits": 3, "clip": "search"}, {"bits": 2, "alphabet": "mid_rise", "per": "row"}],
+    "trellis_feedback": [
+        {"bits": 2, "memory": 10},
+        {"bits": 2.5, "memory": 8, "rotate": False, "columns": "natural", "damping": 0.2, "fit": "unbiased", "stream": 3},
+        {"bits": 1, "memory": 12, "scale_dtype": "float16"},
+    ],
 }
 """Methods that take calibration data; each encodes a few rows of inputs, in the quantized network a little other ones."""
 

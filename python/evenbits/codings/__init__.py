@@ -9,6 +9,7 @@ from evenbits.codings.base import Coding
 from evenbits.codings.bit_shift import BitShift
 from evenbits.codings.residual import ResidualLayers
 from evenbits.codings.streams import LevelStream, RefinementStream, SurvivorStream
+from evenbits.codings.transposed import Transposed
 from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.codings.tuples import Tuples
 from evenbits.codings.windows import Windows
@@ -17,7 +18,7 @@ from evenbits.spec import Reader, Spec
 __all__ = ["CODINGS", "Coding", "parse"]
 
 KINDS: tuple[type[Coding], ...] = (
-    LevelStream, SurvivorStream, RefinementStream, ResidualLayers, Tuples, Windows, EntropyTrellisStream, BitShift
+    LevelStream, SurvivorStream, RefinementStream, ResidualLayers, Tuples, Windows, EntropyTrellisStream, BitShift, Transposed
 )  # fmt: skip
 CODINGS = {kind.coding: kind for kind in KINDS}
 """By the word under "coding" in their specs."""

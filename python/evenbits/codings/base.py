@@ -26,6 +26,8 @@ class Coding(ABC):
     coding: ClassVar[str]
     ordered: ClassVar[bool] = False
     """Whether what comes first is a coarser form of the whole, so that ``cut`` can be asked for."""
+    turned: ClassVar[bool] = False
+    """Whether it is columns of the matrix that ``decoder`` gives."""
     method: str
     bits: Fraction
     shape: tuple[int, ...]

@@ -17,6 +17,7 @@ from evenbits.quantizers import calibrated_methods, method_named
 from evenbits.quantizers.base import stored_dtype
 from evenbits.quantizers.error_feedback import Nearest
 from evenbits.quantizers.path_following import PathFollowing
+from evenbits.quantizers.trellis_feedback import TrellisFeedback
 
 USUAL: dict[str, Any] = {"clip": "search", "per": "row"}
 """Options that a network has unless told; path following some more. The least error in most of them, and little more work."""
@@ -47,6 +48,13 @@ def encoder_of(method: str, options: Mapping[str, Any], seed: int, workers: int)
 
         return alone
     taught = calibrated_methods()[method]
+    if issubclass(taught, TrellisFeedback):
+
+        def whole(layer: Layer, seen: Seen, bits: Any, number: int) -> Coded:
+            quantizer = taught(bits, seed=seed, stream=number, **options)
+            return Coded(_of(layer, quantizer.encode_groups(layer.matrix, seen.groups, workers=workers), seen.same))
+
+        return whole
     options = USUAL | MORE.get(method, {}) | options
 
     def encode(layer: Layer, seen: Seen, bits: Any, number: int) -> Coded:

@@ -139,8 +139,8 @@ def quantize_network(
     model: a module of PyTorch (extra "torch"), of which dense layers and convolutions are quantized and embeddings left; or a
     list of layers of NumPy (Dense, Conv, ReLU, Pool, Residual, any function of an array). It is not changed.
     bits: of a code, or a dictionary from shell patterns of names to bits, the first that fits.
-    method: "path_following" (``rounding="stochastic"`` for SPFQ), "error_feedback" (as GPTQ), "nearest", or any of
-    ``evenbits.methods()``, which look at weights alone; ``options`` are the method's own. Here the first three have
+    method: "path_following" (``rounding="stochastic"`` for SPFQ), "error_feedback" (as GPTQ), "nearest", "trellis_feedback", or
+    any of ``evenbits.methods()``, which look at weights alone; ``options`` are the method's own. Here the first three have
     ``clip="search"`` and ``per="row"`` unless told, and path_following ``columns="norm"`` and ``order=4``.
     include, exclude: shell patterns of the names of weights.
     rows: so many of a layer's inputs (of a convolution: patches, by its own stride) are looked at, drawn at random from all.

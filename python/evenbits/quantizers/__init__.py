@@ -27,6 +27,7 @@ from evenbits.quantizers.residual import Residual
 from evenbits.quantizers.sign_frame import SignFrame
 from evenbits.quantizers.sparq import Sparq
 from evenbits.quantizers.trellis import Trellis
+from evenbits.quantizers.trellis_feedback import TrellisFeedback
 from evenbits.quantizers.uniform import Uniform
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "SignFrame",
     "Sparq",
     "Trellis",
+    "TrellisFeedback",
     "Uniform",
     "calibrated_methods",
     "methods",
@@ -70,9 +72,9 @@ def methods() -> dict[str, type[Quantizer]]:
     return {cls.method: cls for cls in (*on_grids, *streams, Residual, Trellis)}
 
 
-def calibrated_methods() -> dict[str, type[PathFollowing]]:
+def calibrated_methods() -> dict[str, type[PathFollowing] | type[TrellisFeedback]]:
     """Those that choose codes by what a layer sees: their ``encode``, and ``quantize``, take ``calibration`` data."""
-    return {cls.method: cls for cls in (PathFollowing, ErrorFeedback, Nearest)}
+    return {cls.method: cls for cls in (PathFollowing, ErrorFeedback, Nearest, TrellisFeedback)}
 
 
 def method_named(method: str) -> type[Quantizer]:
@@ -110,7 +112,7 @@ def quantize(
     if bits is not None and budget is not None:
         raise ValueError(f"bits is {bits} and budget is {budget}; give one of them")
     data: Any = {name: options.pop(name) for name in ("calibration", "quantized_calibration") if name in options}
-    if data and not issubclass(cls, PathFollowing):
+    if data and method not in calibrated_methods():
         raise TypeError(f"method is {method!r}, which takes no {next(iter(data))}; {', '.join(calibrated_methods())} do")
     if budget is None:
         told = options.get("alphabet") == "infinite" or options.get("code_bits") is not None

@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 
 from evenbits._arrays import Array, real
-from evenbits.path_following import Calibration
+from evenbits.path_following import Calibration, multiply_add
 from evenbits.quantizers.path_following import PathFollowing
+
+BLOCK = 64
+"""Columns that are taken off the others at a time."""
 
 
 class ErrorFeedback(PathFollowing):
@@ -36,9 +39,7 @@ class ErrorFeedback(PathFollowing):
 
     def factor(self, gram: Array) -> Array:
         """M of the damped Gram matrix; with columns="norm" that of the columns in this order, each times what orders them."""
-        h = gram.copy()
-        mean = float(np.add.accumulate(h.diagonal())[-1]) / max(len(h), 1)
-        h[np.diag_indices(len(h))] += self.damping * mean if mean > 0 else 1.0
+        h = damped(gram, self.damping)
         if self.columns == "natural":
             return unit_factor(h, portable=self.portable)
         size = h.diagonal().copy()
@@ -62,20 +63,43 @@ class Nearest(PathFollowing):
         return data
 
 
-def unit_factor(h: Array, *, portable: bool = True) -> Array:
-    """The upper triangular M with a diagonal of ones of h = M D M^T, h (..., n, n) symmetric and positive definite, D diagonal.
+def damped(gram: Array, damping: float) -> Array:
+    """A Gram matrix plus ``damping`` times the mean of its diagonal, or 1 where that is 0."""
+    h = gram.copy()
+    mean = float(np.add.accumulate(h.diagonal())[-1]) / max(len(h), 1)
+    h[np.diag_indices(len(h))] += damping * mean if mean > 0 else 1.0
+    return h
 
-    In one order of operations, the last column first; ``portable=False`` leaves it to LAPACK. Raises ValueError where h is
-    not positive definite.
+
+def unit_factor(h: Array, *, portable: bool = True) -> Array:
+    """The upper triangular M with a diagonal of ones of h = M D M^T, see ``factors``."""
+    return factors(h, portable=portable)[0]
+
+
+def factors(h: Array, *, portable: bool = True) -> tuple[Array, Array]:
+    """M, upper triangular with a diagonal of ones, and the diagonal of D: h = M D M^T.
+
+    h: (..., n, n), symmetric and positive definite. In one order of operations, the last column first; ``portable=False`` leaves
+    it to LAPACK. Raises ValueError where h is not positive definite.
     """
     if not portable:
         lower = np.linalg.cholesky(h[..., ::-1, ::-1])[..., ::-1, ::-1]
-        return np.ascontiguousarray(lower / np.einsum("...ii->...i", lower)[..., None, :])
-    h, m = h.copy(), np.broadcast_to(np.eye(h.shape[-1]), h.shape).copy()
-    for t in range(h.shape[-1] - 1, -1, -1):
-        pivot = h[..., t, t, None]
-        if not (pivot > 0).all():
-            raise ValueError(f"the Gram matrix has no positive pivot at column {t}; take more damping")
-        m[..., :t, t] = column = h[..., :t, t] / pivot
-        h[..., :t, :t] -= (column * pivot)[..., :, None] * column[..., None, :]
-    return m
+        root = np.einsum("...ii->...i", lower)
+        return np.ascontiguousarray(lower / root[..., None, :]), root * root
+    n = h.shape[-1]
+    h, m, d = h.copy(), np.broadcast_to(np.eye(n), h.shape).copy(), np.empty(h.shape[:-1])
+    block = BLOCK if h.ndim == 2 else n
+    for end in range(n, 0, -block):
+        begin = max(0, end - block)
+        rows = np.zeros((end - begin, *h.shape[:-2], end))
+        for t in range(end - 1, begin - 1, -1):
+            d[..., t] = pivot = h[..., t, t]
+            if not (pivot > 0).all():
+                raise ValueError(f"the Gram matrix has no positive pivot at column {t}; take more damping")
+            m[..., :t, t] = column = h[..., :t, t] / pivot[..., None]
+            rows[end - 1 - t, ..., :t] = row = -(column * pivot[..., None])
+            h[..., :t, begin:t] += row[..., :, None] * column[..., None, begin:]
+        if begin:  # what the block takes off the columns before it, in the same order
+            left = np.ascontiguousarray(h[:begin, :begin])
+            h[:begin, :begin] = multiply_add(rows[:, :begin].T, np.ascontiguousarray(m[:begin, begin:end][:, ::-1].T), left)
+    return m, d

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -220,39 +221,50 @@ class PathFollowing(Quantizer):
 
     def _known(self, calibration: Any, quantized: Any, n: int, workers: int, neurons: int | None = None) -> Calibration:
         """What is known of the n inputs; as sums of products where no number of neurons is given."""
-        if calibration is None:
-            raise ValueError(
-                "calibration is missing; pass the layer's inputs (rows, inputs), or a Calibration; "
-                "for whole networks there is evenbits.networks.quantize_network"
-            )
-        if isinstance(calibration, Calibration):
-            if quantized is not None:
-                raise ValueError("calibration is a Calibration; give quantized_calibration to its update")
-            data = calibration
-            if not isinstance(data, StoredRows) and (self.form == "samples" or self.order == "perfect"):
-                what = "form is 'samples'" if self.form == "samples" else "order is 'perfect'"
-                raise ValueError(f"{what}, which needs rows; pass them as an array instead of a Calibration")
-        else:
-            x = as_array(calibration, "calibration")
+
+        def fresh(x: Array) -> Calibration:
             rows = math.prod(x.shape[:-1])
             few = neurons is not None and 4 * rows * neurons < n * (rows + neurons)  # of 2 n, multiplications of the two forms
             keep = few if self.form == "auto" and self.order != "perfect" else self.form != "gram"
-            data = (StoredRows if keep else Calibration)(None, held_out=self.held_out, portable=self.portable)
-            data.update(x, quantized, workers=workers)
-        if not data.rows:
-            raise ValueError("calibration has no rows")
-        if data.inputs != n:
-            raise ValueError(f"calibration has {data.inputs} inputs, and the weights have {n}")
+            return (StoredRows if keep else Calibration)(None, held_out=self.held_out, portable=self.portable)
+
+        data = calibrated(calibration, quantized, n, fresh, workers)
+        if not isinstance(data, StoredRows) and (self.form == "samples" or self.order == "perfect"):
+            what = "form is 'samples'" if self.form == "samples" else "order is 'perfect'"
+            raise ValueError(f"{what}, which needs rows; pass them as an array instead of a Calibration")
         return data
 
     def _sums(self, calibration: Any, quantized: Any, w: Array, workers: int) -> Calibration:
         """What is known of the inputs of w, as sums of products, to be changed."""
-        data = copy(self._known(calibration, quantized, w.shape[1], workers))
-        if isinstance(data, StoredRows):
-            raise TypeError(
-                f"calibration is a StoredRows, and {self.method} takes sums of products; pass a Calibration, or the rows"
-            )
-        return data
+        return copy(as_sums(self._known(calibration, quantized, w.shape[1], workers), self.method))
+
+
+def calibrated(calibration: Any, quantized: Any, n: int, fresh: Callable[[Array], Calibration], workers: int) -> Calibration:
+    """What is known of n inputs: a ``Calibration``, or rows, for which ``fresh`` makes the one that they are added to."""
+    if calibration is None:
+        raise ValueError(
+            "calibration is missing; pass the layer's inputs (rows, inputs), or a Calibration; "
+            "for whole networks there is evenbits.networks.quantize_network"
+        )
+    if isinstance(calibration, Calibration):
+        if quantized is not None:
+            raise ValueError("calibration is a Calibration; give quantized_calibration to its update")
+        data = calibration
+    else:
+        x = as_array(calibration, "calibration")
+        data = fresh(x).update(x, quantized, workers=workers)
+    if not data.rows:
+        raise ValueError("calibration has no rows")
+    if data.inputs != n:
+        raise ValueError(f"calibration has {data.inputs} inputs, and the weights have {n}")
+    return data
+
+
+def as_sums(data: Calibration, method: str) -> Calibration:
+    """The same. Raises TypeError for rows that are kept."""
+    if isinstance(data, StoredRows):
+        raise TypeError(f"calibration is a StoredRows, and {method} takes sums of products; pass a Calibration, or the rows")
+    return data
 
 
 def _steps(step: ArrayLike, per: str) -> Array:
