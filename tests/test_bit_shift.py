@@ -32,6 +32,20 @@ def test_bits_are_those_of_the_reference(isa, n, memory, rate, rng):
     np.testing.assert_array_equal(codes, expected)
 
 
+def test_a_search_whose_decisions_disagree_starts_again(isa, monkeypatch):
+    """Ways to all states are one only after more values than a decision waits for: here twice."""
+    starts = []
+    start_again = reference._Search.start_again
+    monkeypatch.setattr(reference._Search, "start_again", lambda self: starts.append(self.known) or start_again(self))
+    x = np.random.default_rng(5).standard_normal((15, 1200))[14:] * bit_shift.DEVIATION * bit_shift.unit(Fraction(4))
+    x = np.rint(np.clip(0.88 * x, -32767, 32767)).astype(np.int16)
+    expected = reference.search(x[0], 12, 4, 1)
+    assert len(starts) == 3
+    codes = np.zeros((1, 600), np.uint8)
+    _core.bit_shift_search(x, 1200, 12, 4, 1, codes, 1)
+    np.testing.assert_array_equal(codes[0], expected)
+
+
 @pytest.mark.parametrize("memory", range(8, 17))
 @pytest.mark.parametrize("rate", ["1", "3/2", "2", "21/8", "3", "4"])
 def test_values_are_those_of_the_reference(isa, memory, rate, rng):
@@ -60,7 +74,7 @@ def test_a_row_of_the_code_is_found_again():
     np.testing.assert_array_equal(found, codes)
 
 
-@pytest.mark.parametrize(("bits", "memory", "limit"), [(1, 12, 1.16), (2, 12, 1.2), (2, 9, 1.32), (2.5, 10, 1.33), (4, 12, 1.36)])
+@pytest.mark.parametrize(("bits", "memory", "limit"), [(1, 12, 1.11), (2, 12, 1.17), (2, 9, 1.32), (2.5, 10, 1.33), (4, 12, 1.32)])
 def test_errors_are_near_the_limit(bits, memory, limit, rng):
     x = rng.standard_normal((2, 4096)).astype(np.float32) ** 3
     assert Trellis(bits, memory=memory).encode(x).error(x) ** 2 * 4**bits < limit

@@ -42,30 +42,40 @@ std::size_t decode_whole(const std::uint8_t* in, std::size_t bytes, std::uint32_
 }
 
 void bit_shift_decode_f32(const evenbits_bit_shift* t, const std::uint8_t* in, const float* scale, std::size_t rows, float* y) {
+  constexpr std::size_t W = kLanes<float>;
   const std::size_t n = t->n, total = bit_shift_place(t, n), bytes = bit_shift_row_bytes(t);
   const std::uint32_t mask = (1u << t->memory) - 1, multiplier = bit_shift_multiplier(t);
+  const std::uint32_t whole = t->bits / t->per, part = t->bits % t->per;
   for (std::size_t row = 0; row < rows; ++row, in += bytes, y += n) {
-    const auto level = [&](std::uint32_t state) { return float(std::int32_t(bit_shift_level(state, multiplier))) * scale[row]; };
-    std::size_t i = 0, end = 0, rest = 0;  // end + rest / per: the bits up to value i
-    const auto next = [&] { rest += t->bits, end += rest / t->per, rest %= t->per, ++i; };
-    const auto whole = [&](std::size_t done) { end += (done - i) * t->bits, i = done; };
+    std::size_t i = 0, end = 0, rest = 0;  // end + rest / per: the bits before value i
     while (i < n) {
-      if (t->per == 1 && i % 8 == 0 && end + t->bits >= t->memory) {
-        const auto f = t->bits == 1   ? decode_whole<1>
-                       : t->bits == 2 ? decode_whole<2>
-                       : t->bits == 3 ? decode_whole<3>
-                                      : decode_whole<4>;
-        whole(f(in, bytes, t->memory, multiplier, scale[row], i, n, y));
+      if (part == 0 && i % 8 == 0 && end + whole >= t->memory) {
+        const auto f = whole == 1   ? decode_whole<1>
+                       : whole == 2 ? decode_whole<2>
+                       : whole == 3 ? decode_whole<3>
+                                    : decode_whole<4>;
+        const std::size_t done = f(in, bytes, t->memory, multiplier, scale[row], i, n, y);
+        end += (done - i) * whole, i = done;
         if (i == n) break;
       }
-      next();
-      if (end >= t->memory && (end - t->memory) / 8 + 4 <= bytes) {
+      std::uint32_t states[64];
+      const std::size_t count = n - i < 64 ? n - i : 64;
+      for (std::size_t c = 0; c < count; ++c) {
+        end += whole, rest += part;
+        if (rest >= t->per) rest -= t->per, ++end;
+        const std::size_t begin = end - t->memory;
         std::uint32_t word;
-        std::memcpy(&word, in + (end - t->memory) / 8, 4);
-        y[i - 1] = level(word >> (end - t->memory) % 8 & mask);
-      } else {
-        y[i - 1] = level(bits_before(in, total, end, t->memory));
+        if (end >= t->memory && begin / 8 + 4 <= bytes) std::memcpy(&word, in + begin / 8, 4), word = word >> begin % 8 & mask;
+        else word = bits_before(in, total, end, t->memory);
+        states[c] = word;
       }
+      std::size_t c = 0;
+      for (; c + W <= count; c += W) {
+        const auto level = (Vec<std::int32_t>)bit_shift_level(load(states + c), multiplier);
+        store(y + i + c, __builtin_convertvector(level, Vec<float>) * scale[row]);
+      }
+      for (; c < count; ++c) y[i + c] = float(std::int32_t(bit_shift_level(states[c], multiplier))) * scale[row];
+      i += count;
     }
   }
 }

@@ -23,7 +23,7 @@ from evenbits._groups import dot
 
 DEVIATION = 147.8
 """Of the values."""
-GAINS = ((1.0, 1.5, 2.0, 2.5, 3.0, 4.0), (1.08, 1.02, 0.965, 0.935, 0.915, 0.87))
+GAINS = ((1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0), (1.12, 1.03, 0.97, 0.945, 0.925, 0.9, 0.885))
 """By rate, what a Gaussian is multiplied by before the search: more at low rates, where what is found is smaller than it."""
 
 

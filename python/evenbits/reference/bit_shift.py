@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 BEST, WORST = -32768, 32767
-WINDOW = 256
-"""Steps that a decision waits for."""
-
-
+WINDOW = 32
+"""A decision waits for so many times the values after which any state has led to any other."""
 MULTIPLIERS = (1976101133, 466668845, 4173394211, 1753752023)
 
 
@@ -46,7 +44,8 @@ class _Search:
         least = bits // per
         self.factor = 1 << max(0, least - 2)
         self.levels = level(np.arange(self.states), memory, bits, per) * (32 if least == 1 else 64)
-        self.around = min(5 * -(-memory // least), len(x))
+        reach = -(-memory // least)
+        self.around, self.window = min(8 * reach, len(x)), WINDOW * reach
 
     def start(self, costs: Ints) -> None:
         self.costs, self.least, self.base = costs, 0, 0
@@ -54,7 +53,7 @@ class _Search:
 
     def step(self, step: int, i: int) -> None:
         """One value: from states p K + j, the cheapest, to states c G + p."""
-        if step:
+        if self.chosen:
             self.base = self.least - self.base - BEST
         k = self.widths[i]
         pairs = self.costs.reshape(self.states >> k, 1 << k)
@@ -83,21 +82,34 @@ class _Search:
         state = self.best(tail)
         for step in range(2 * tail - 1, tail - 1, -1):
             state = self.back(state, step, step - tail)
-        joint, written = state, 0
-        self.start(np.where(np.arange(self.states) == joint, BEST, WORST))
+        joint = self.known = state
+        self.written = 0
         self.stream = np.zeros(self.places[-1], np.uint8)
-        for i in range(n):
+        i = self.start_again()
+        while i < n:
             self.step(i, i)
-            if i + 1 - written == 2 * WINDOW and i + 1 < n:
-                self.write(self.best(i + 1), i + 1, written, written + WINDOW)
-                written += WINDOW
-        self.write(joint, n, written, n)
+            i += 1
+            due = i == n or i - self.written == 2 * self.window
+            if due and not (self.write(joint, n, n) if i == n else self.write(self.best(i), i, self.written + self.window)):
+                i = self.start_again()
         return np.packbits(self.stream, bitorder="little")
 
-    def write(self, state: int, end: int, first: int, last: int) -> None:
-        """The bits of values first to last, on the way to a state before value ``end``."""
-        for i in range(end - 1, first - 1, -1):
+    def start_again(self) -> int:
+        """From the state that all values before ``written`` lead to."""
+        self.start(np.where(np.arange(self.states) == self.known, BEST, WORST))
+        self.leads = True
+        return self.written
+
+    def write(self, state: int, end: int, last: int) -> bool:
+        """The bits up to value ``last``, on the way to a state before value ``end``; False if it does not come from ``known``."""
+        for i in range(end - 1, self.written - 1, -1):
+            if i + 1 == last:
+                after = state
             if i < last:
                 k = self.widths[i]
                 self.stream[self.places[i] : self.places[i + 1]] = state >> (self.memory - k) >> np.arange(k) & 1
             state = self.back(state, i, i)
+        if state != self.known and not self.leads:
+            return False
+        self.written, self.known, self.leads = last, after, False
+        return True
