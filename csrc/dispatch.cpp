@@ -4,42 +4,41 @@
 #include <cstdlib>
 #include <cstring>
 
+// EVENBITS_TABLES: KERNELS(isa) for each instruction set of the build, the best first.
+#define KERNELS(isa)               \
+  namespace evenbits::isa {        \
+  extern const evenbits_api table; \
+  }
+EVENBITS_TABLES
+#undef KERNELS
+
 namespace evenbits {
 
+// Whether this processor runs the kernels; every one is here that CMakeLists.txt has.
+namespace runs {
 #if defined(__x86_64__)
-namespace sse2 {
-extern const evenbits_api table;
-}
-namespace avx2 {
-extern const evenbits_api table;
-}
-namespace avx512 {
-extern const evenbits_api table;
-}
-namespace avx512vbmi {
-extern const evenbits_api table;
-}
+#define HAS(feature) __builtin_cpu_supports(feature)
+inline bool sse2() { return true; }
+inline bool avx2() { return HAS("avx2") && HAS("fma") && HAS("bmi2"); }
+inline bool avx512() { return avx2() && HAS("avx512f") && HAS("avx512bw") && HAS("avx512dq") && HAS("avx512vl"); }
+inline bool avx512vbmi() { return avx512() && HAS("avx512vbmi") && HAS("avx512vnni"); }
+#undef HAS
+#else
+inline bool neon() { return true; }
+#endif
+}  // namespace runs
 
 Tables available() {
+#if defined(__x86_64__)
   __builtin_cpu_init();  // a program may ask from one of its own constructors
-  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  const bool vbmi = v4 && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+#endif
   Tables found{};
-  if (vbmi) found.add(avx512vbmi::table);
-  if (v4) found.add(avx512::table);
-  if (v3) found.add(avx2::table);
-  found.add(sse2::table);
+#define KERNELS(isa) \
+  if (runs::isa()) found.add(isa::table);
+  EVENBITS_TABLES
+#undef KERNELS
   return found;
 }
-#elif defined(__aarch64__)
-namespace neon {
-extern const evenbits_api table;
-}
-
-Tables available() { return {{&neon::table}, 1}; }
-#endif
 
 }  // namespace evenbits
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Build evenbits with the address and undefined-behaviour sanitizers and run its tests: any finding ends the run.
 #   PYTHON=.venv/bin/python tools/test_with_sanitizers.sh [pytest arguments; "tests" if there are none]
-# needs GCC, and in $PYTHON what the tests need, pybind11, cmake and ninja. Builds in build/sanitize.
+# needs GCC, and in $PYTHON what the tests need, pybind11, cmake and ninja. Builds in build/sanitize; $EVENBITS_ISAS says for
+# which instruction sets, all of them if it is not set.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -11,7 +12,7 @@ build=$PWD/build/sanitize
 [ $# -gt 0 ] || set -- tests
 
 cmake -S . -B "$build" -GNinja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-g1 -DEVENBITS_SANITIZE=ON -DCMAKE_CXX_COMPILER="${CXX:-g++}" \
-  -DPython_EXECUTABLE="$python" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" --log-level=WARNING
+  ${EVENBITS_ISAS:+"-DEVENBITS_ISAS=$EVENBITS_ISAS"} -DPython_EXECUTABLE="$python" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" --log-level=WARNING
 cmake --build "$build"
 rm -rf "$build/site"
 mkdir "$build/site"
