@@ -98,5 +98,6 @@ const evenbits_api table = {
     bit_shift_scratch,
     bit_shift_search,
     bit_shift_decode_f32,
+    bit_shift_product_f32,
 };
 }  // namespace evenbits::EVENBITS_ISA

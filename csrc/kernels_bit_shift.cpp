@@ -2,4 +2,5 @@
 #include "kernels_bit_shift.hpp"
 
 #include "kernels/bit_shift_decode.hpp"
+#include "kernels/bit_shift_product.hpp"
 #include "kernels/bit_shift_search.hpp"

@@ -1,5 +1,6 @@
 import ctypes
 import mmap
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 
 import evenbits
 from evenbits import Encoded, _chunks, _core, decode, quantize
+from evenbits.bit_shift import row_bytes
 from evenbits.products import Linear, linear
+from evenbits.reference import bit_shift
 from evenbits.reference import products as reference
 from evenbits.reference.packing import pack
 
@@ -199,8 +202,8 @@ def test_linear_equals_decoding_and_multiplying(method, bits, options, rng):
 def rounding_of(e, x):
     """What int8 activations add at most: m / 254 an element of x, and half a step of 256 where levels are rounded."""
     spec, n = e._spec, e._spec.kept
-    linear_in = Linear(e)
-    z = np.abs(linear_in._columns(x, 1)).astype(np.float64)
+    linear_in = Linear(e).matrix
+    z = np.abs(linear_in.columns(x, 1)[0]).astype(np.float64)
     cell = linear_in.cell
     cells = np.pad(z, ((0, 0), (0, -n % cell))).reshape(len(z), -1, cell)
     most = np.repeat(cells.max(axis=-1), cell, axis=-1)[:, :n]
@@ -244,7 +247,65 @@ def test_int8_activations_are_finite(rng):
         linear(np.full(40, 3e38, np.float32), e, activations="int8")
 
 
-@pytest.mark.parametrize("bits, method", [(4, "near_democratic"), (2.5, "uniform"), (12, "uniform"), (3, "democratic")])
+def trellis(codes, n, memory, rate, scale, x, workers=1):
+    y = np.full((len(x), len(codes)), np.nan, np.float32)
+    _core.bit_shift_product(codes, scale, n, memory, rate.numerator, rate.denominator, x, y, workers)
+    return y
+
+
+@pytest.mark.parametrize("rate", ["1", "2", "3", "4", "3/2", "9/4", "5/2", "7/2", "10/3", "127/64", "262143/65536"])
+def test_products_with_a_trellis_equal_the_reference(isa, rate, rng):
+    rate = Fraction(rate)
+    for i, n in enumerate((8, 13, 16, 100, 129, 2200)):
+        for memory in {8, 8 + (i + rate.numerator) % 9, 12, 16} if n < 2000 else {11}:
+            if memory <= n:
+                codes = at_a_wall(rng.integers(0, 256, (2, row_bytes(n, rate)), np.uint8))
+                scale, columns = rng.standard_normal(2).astype(np.float32), 1 + i % 3
+                x = at_a_wall(rng.standard_normal((columns, n)).astype(np.float32))
+                rows = bit_shift.decode(codes, n, memory, rate.numerator, rate.denominator)
+                expected = reference.product(x, rows, scale[:, None], n)
+                np.testing.assert_array_equal(trellis(codes, n, memory, rate, scale, x), expected)
+
+
+def test_workers_and_many_columns_of_a_trellis(isa, rng):
+    codes, scale = rng.integers(0, 256, (300, row_bytes(150, Fraction(7, 3))), np.uint8), np.ones(300, np.float32)
+    x = rng.standard_normal((70, 150)).astype(np.float32)
+    rows = bit_shift.decode(codes, 150, 12, 7, 3)
+    for columns in (1, 70):
+        for workers in (1, 3):
+            y = trellis(codes, 150, 12, Fraction(7, 3), scale, x[:columns], workers)
+            np.testing.assert_array_equal(y, reference.product(x[:columns], rows, scale[:, None], 150))
+
+
+@pytest.mark.parametrize("options", [{}, {"rotate": False, "memory": 9}, {"scale_dtype": "float64", "seed": 3}], ids=str)
+@pytest.mark.parametrize("bits", [1, 2, 2.5, 4])
+def test_linear_with_a_trellis_equals_decoding_and_multiplying(bits, options, rng):
+    for d, size in ((1, 1), (5, 1), (100, 1e-30), (150, 1e30)):
+        e = quantize(rng.standard_normal((9, d)) * size, bits, "trellis", **options)
+        w, x = decode(e).astype(np.float64), rng.standard_normal((3, d)).astype(np.float32)
+        norms = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(w, axis=1)
+        assert (np.abs(linear(x, e) - x @ w.T) <= 60 * U * norms + 2.0**-126).all()
+        assert (np.abs(linear(x, e, activations="int8") - x @ w.T) <= 0.02 * norms).all()
+
+
+def test_other_codings_are_refused(rng):
+    with pytest.raises(TypeError, match="method 'entropy_trellis' has no code for each value; decode it first"):
+        linear(np.ones(64), quantize(rng.standard_normal((20, 64)), 3, "entropy_trellis"))
+
+
+def test_the_core_refuses_products_with_a_trellis_that_do_not_fit():
+    codes, scale, x = np.zeros((2, 4), np.uint8), np.ones(2, np.float32), np.ones((3, 16), np.float32)
+    y = np.ones((3, 2), np.float32)
+    wrong = {"codes": codes[:1]}, {"x": x[:, :9].copy()}, {"y": y[:2].copy()}, {"scale": scale[:1]}, {"n": 7}, {"memory": 17}
+    for change in wrong:
+        given = {"codes": codes, "scale": scale, "n": 16, "memory": 8, "bits": 2, "per": 1, "x": x, "y": y, "workers": 1}
+        with pytest.raises(ValueError):
+            _core.bit_shift_product(**(given | change))
+
+
+@pytest.mark.parametrize(
+    "bits, method", [(4, "near_democratic"), (2.5, "uniform"), (12, "uniform"), (3, "democratic"), (2, "trellis")]
+)
 def test_instruction_sets_workers_and_chunks_agree(bits, method, rng, monkeypatch):
     e, x = quantize(rng.standard_normal((333, 200)), bits, method), rng.standard_normal((3, 200)).astype(np.float32)
     before, found = _core.isa(), set()

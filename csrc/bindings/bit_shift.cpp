@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <memory>
 
 #include "arrays.hpp"
+#include "scratch.hpp"
 
 namespace evenbits {
 
@@ -47,9 +49,36 @@ static void bit_shift_decode(const py::array& codes, const py::array& scale, std
   });
 }
 
+// y (columns, rows) = x (columns, n) times the rows.
+static void bit_shift_product(const py::array& codes, const py::array& scale, std::size_t n, unsigned memory, unsigned bits,
+                              unsigned per, const py::array& x, py::array y, std::size_t workers) {
+  const evenbits_bit_shift t = bit_shift(n, memory, bits, per);
+  const std::size_t bytes = row_bytes(t), rows = size(scale), columns = rows_of(x, n, "x"), length = (n + 127) / 128 * 128;
+  require_size(codes, rows * bytes, "codes"), require_size(y, columns * rows, "y");
+  const std::uint8_t* in = elements<std::uint8_t>(codes, "codes");
+  const float *factor = elements<float>(scale, "scale"), *from = elements<float>(x, "x");
+  float* out = elements<float>(y, "y");
+  const evenbits_api& api = active();
+  constexpr std::size_t block = 64;
+  py::gil_scoped_release unlocked;
+  Scratch scratch(std::min(columns, block) * length);
+  float* prepared = scratch.of(0);
+  const DefaultFloatState state;
+  for (std::size_t c = 0; c < columns; c += block) {
+    const std::size_t count = std::min(block, columns - c);
+    api.prepare_f32(from + c * n, count, n, prepared);
+    parallel_rows(rows, n * count, workers, [&](std::size_t begin, std::size_t end) {
+      api.bit_shift_product_f32(&t, in + begin * bytes, factor + begin, end - begin, prepared, count, out + c * rows + begin,
+                                rows);
+    });
+  }
+}
+
 void bind_bit_shift(py::module_& m) {
   m.def("bit_shift_search", &bit_shift_search, "x"_a, "n"_a, "memory"_a, "bits"_a, "per"_a, "codes"_a, "workers"_a);
   m.def("bit_shift_decode", &bit_shift_decode, "codes"_a, "scale"_a, "n"_a, "memory"_a, "bits"_a, "per"_a, "y"_a, "workers"_a);
+  m.def("bit_shift_product", &bit_shift_product, "codes"_a, "scale"_a, "n"_a, "memory"_a, "bits"_a, "per"_a, "x"_a, "y"_a,
+        "workers"_a);
 }
 
 }  // namespace evenbits

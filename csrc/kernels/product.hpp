@@ -1,14 +1,9 @@
 // Products with packed matrices in floats: an octet's products with x are summed one after the other.
 #pragma once
 
-#include "octets.hpp"
+#include "product_columns.hpp"
 
 namespace evenbits::EVENBITS_ISA {
-
-inline constexpr std::size_t kAcross = 4;                          // columns that are multiplied together
-inline constexpr std::size_t kDecodedRows = 8, kDecodedSteps = 4;  // whose levels are kept for several columns
-// From row to row, in floats: not powers of 2, whose multiples compete for a place in the cache.
-inline constexpr std::size_t kLevelRow = kDecodedSteps * kStep + kOctets, kTotalRow = (kManyColumns + 1) * kOctets;
 
 // Element s of octet o at place 16 s + o: what a code's position in its octet picks is contiguous. Three times, what stands at
 // even places goes before what stands at odd ones.
@@ -80,38 +75,6 @@ void decode_steps(const std::uint8_t* codes, std::size_t steps, Meaning<8, false
   }
 }
 
-// As multiply_strip for kTile rows of levels and kAcross columns x, the rows being kDecodedSteps steps apart.
-EVENBITS_INLINE void multiply_tile(const float* levels, const float* scale, const float* const* x, std::size_t steps,
-                                   float* total) {
-  for (std::size_t o = 0; o < kOctets; o += kFloats) {
-    Vec<float> t[kTile][kAcross];
-    const auto for_tile = [](auto f) __attribute__((always_inline)) {
-      unroll<kTile>([&](auto r) __attribute__((always_inline)) {
-        unroll<kAcross>([&](auto c) __attribute__((always_inline)) { f(r, c); });
-      });
-    };
-    for_tile([&](auto r, auto c) __attribute__((always_inline)) { t[r][c] = load(total + r * kTotalRow + c * kOctets + o); });
-    for (std::size_t i = 0; i < steps; ++i) {
-      Vec<float> sum[kTile][kAcross];
-      unroll<8>([&](auto s) __attribute__((always_inline)) {
-        const std::size_t at = i * kStep + s * kOctets + o;
-        Vec<float> level[kTile], v[kAcross];
-        unroll<kTile>([&](auto r) __attribute__((always_inline)) { level[r] = load(levels + r * kLevelRow + at); });
-        unroll<kAcross>([&](auto c) __attribute__((always_inline)) { v[c] = load(x[c] + at); });
-        for_tile([&](auto r, auto c) __attribute__((always_inline)) {
-          if constexpr (s == 0) sum[r][c] = level[r] * v[c];
-          else sum[r][c] += level[r] * v[c];
-          in_order(sum[r][c]);
-        });
-      });
-      for_tile([&](auto r, auto c) __attribute__((always_inline)) {
-        t[r][c] += load(scale + r * kDecodedSteps * kOctets + i * kOctets + o) * sum[r][c];
-      });
-    }
-    for_tile([&](auto r, auto c) __attribute__((always_inline)) { store(total + r * kTotalRow + c * kOctets + o, t[r][c]); });
-  }
-}
-
 // Numbers instead of codes: their own levels, with zeros behind the row's end.
 static void order_steps(const std::uint8_t* numbers, const std::uint8_t* end, std::size_t steps, const float* zero,
                         float* levels) {
@@ -179,36 +142,6 @@ static void multiply_vector(const Product& p, const float* x, float* y) {
   }
 }
 
-// Up to kManyColumns columns: rows are decoded a few steps at a time, for all of them.
-static void multiply_columns(const Product& p, const float* x, std::size_t columns, float* y) {
-  const evenbits_packed& w = p.w;
-  const std::size_t steps = steps_of(w.n), length = steps * kStep;
-  alignas(64) float levels[kDecodedRows * kLevelRow], scale[kDecodedRows * kDecodedSteps * kOctets];
-  alignas(64) float zero[kDecodedSteps * kOctets] = {}, total[kDecodedRows * kTotalRow];
-  for (std::size_t row = 0; row < w.rows; row += kDecodedRows) {
-    const std::size_t rows = w.rows - row < kDecodedRows ? w.rows - row : kDecodedRows;
-    const std::size_t tiled = (rows + kTile - 1) / kTile * kTile, across = (columns + kAcross - 1) / kAcross * kAcross;
-    for (std::size_t r = 0; r < tiled; ++r) std::memset(total + r * kTotalRow, 0, across * kOctets * sizeof(float));
-    for (std::size_t first = 0; first < steps; first += kDecodedSteps) {
-      const std::size_t count = steps - first < kDecodedSteps ? steps - first : kDecodedSteps;
-      for (std::size_t r = 0; r < tiled; ++r) {
-        const std::size_t at = row + (r < rows ? r : rows - 1);
-        if (w.zero) parameters_of_octets(w.zero + at * p.groups, p.groups, w.group / 8, first, count, zero);
-        parameters_of_octets(w.scale + at * p.groups, p.groups, w.group / 8, first, count, scale + r * kDecodedSteps * kOctets);
-        decode(p, at, first, count, zero, levels + r * kLevelRow);
-      }
-      for (std::size_t c = 0; c < columns; c += kAcross) {
-        const float* some[kAcross];
-        for (std::size_t k = 0; k < kAcross; ++k) some[k] = x + (c + k < columns ? c + k : columns - 1) * length + first * kStep;
-        for (std::size_t r = 0; r < tiled; r += kTile)
-          multiply_tile(levels + r * kLevelRow, scale + r * kDecodedSteps * kOctets, some, count,
-                        total + r * kTotalRow + c * kOctets);
-      }
-    }
-    for (std::size_t c = 0; c < columns; ++c) sums_of_totals(total + c * kOctets, kTotalRow, rows, 1, y + c * p.stride + row);
-  }
-}
-
 // Groups that cut octets apart: an octet's products are summed up to where its group ends.
 static void multiply_pieces(const Product& p, const float* x, std::size_t columns, float* y) {
   const evenbits_packed& w = p.w;
@@ -257,8 +190,12 @@ void product_f32(const evenbits_packed* packed, const float* prepared, std::size
     const float* x = prepared + c * length;
     const std::size_t left = columns - c, many = left < kManyColumns ? left : kManyColumns;
     if (!whole) multiply_pieces(p, x, many, y + c * stride), c += many;
-    else if (left > 2 || !p.work.multiply) multiply_columns(p, x, many, y + c * stride), c += many;
-    else multiply_vector(p, x, y + c * stride), ++c;
+    else if (left > 2 || !p.work.multiply) {
+      multiply_columns(w, x, many, y + c * stride, stride,
+                       [&](std::size_t row, std::size_t first, std::size_t steps, const float* zero, float* levels)
+                           __attribute__((always_inline)) { decode(p, row, first, steps, zero, levels); });
+      c += many;
+    } else multiply_vector(p, x, y + c * stride), ++c;
   }
 }
 

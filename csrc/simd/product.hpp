@@ -1,7 +1,8 @@
 // Packed codes as they are multiplied: an octet, which is eight codes and so whole bytes, to a lane.
 #pragma once
 
-#include "../kernels/codebook.hpp"
+#include "evenbits.h"
+#include "look_up.hpp"
 
 namespace evenbits::EVENBITS_ISA {
 

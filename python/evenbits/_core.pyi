@@ -221,3 +221,6 @@ def bit_shift_search(x: _Array, n: int, memory: int, bits: int, per: int, codes:
 def bit_shift_decode(
     codes: _Array, scale: _Array, n: int, memory: int, bits: int, per: int, y: _Array, workers: int
 ) -> None: ...
+def bit_shift_product(
+    codes: _Array, scale: _Array, n: int, memory: int, bits: int, per: int, x: _Array, y: _Array, workers: int
+) -> None: ...

@@ -233,4 +233,6 @@ typedef struct evenbits_api {
   size_t (*bit_shift_scratch)(const evenbits_bit_shift* t);
   void (*bit_shift_search)(const evenbits_bit_shift* t, const int16_t* x, size_t rows, uint8_t* out, int16_t* scratch);
   void (*bit_shift_decode_f32)(const evenbits_bit_shift* t, const uint8_t* in, const float* scale, size_t rows, float* y);
+  void (*bit_shift_product_f32)(const evenbits_bit_shift* t, const uint8_t* in, const float* scale, size_t rows,
+                                const float* prepared, size_t columns, float* y, size_t stride);
 } evenbits_api;

@@ -386,6 +386,10 @@ typedef struct evenbits_api {
   void (*bit_shift_search)(const evenbits_bit_shift* t, const int16_t* x, size_t rows, uint8_t* out, int16_t* scratch);
   /* Values times their row's scale. */
   void (*bit_shift_decode_f32)(const evenbits_bit_shift* t, const uint8_t* in, const float* scale, size_t rows, float* y);
+  /* y[c * stride + row] = the row times column c, which prepare_f32 prepared, in the order of product_f32: an octet's values are
+   * multiplied before the scale is. */
+  void (*bit_shift_product_f32)(const evenbits_bit_shift* t, const uint8_t* in, const float* scale, size_t rows,
+                                const float* prepared, size_t columns, float* y, size_t stride);
 } evenbits_api;
 
 /* Only in the static library (cmake -DEVENBITS_PYTHON=OFF). The table of the best instruction set of this processor, or
