@@ -24,8 +24,8 @@ class TrellisFeedback(Trellis):
     what is coded as q_t is w_t + sum_{s<t} M_st (w_s - q_s), which makes |Y (W - Q)^T|^2 = sum_t D_tt |...|^2 small one term
     after the other: ``error_feedback`` with codes of many values at once. Where the full network's inputs X are others, W is
     first replaced by the weights whose outputs on Y are nearest to W's on X.
-    damping: 0.05 by default. columns: by falling "norm" of the inputs (default), or in "natural" order. The other options are
-    those of ``Trellis``. portable: False leaves sums over data to BLAS, whose bits differ between machines.
+    damping: 0.2 by default; more where rows are few. columns: by falling "norm" of the inputs (default), or in "natural" order. The
+    other options are those of ``Trellis``. portable: False leaves sums over data to BLAS, whose bits differ between machines.
     Sources: see ``evenbits.bit_shift``; Frantar et al., arXiv 2210.17323; Chee et al., arXiv 2307.13304 (rotations before it).
     """
 
@@ -35,7 +35,7 @@ class TrellisFeedback(Trellis):
         self,
         bits: float | Fraction,
         *,
-        damping: float = 0.05,
+        damping: float = 0.2,
         columns: str = "norm",
         portable: bool = True,
         memory: int = 12,
