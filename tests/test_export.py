@@ -13,12 +13,13 @@ import pytest
 
 import evenbits
 from evenbits import cli, container
-from evenbits.export import export_c
+from evenbits.export import export_c, trellis
 from evenbits.export.c import prepare, report_text
 from evenbits.export.integer import Rounding, embedded, refusal, rounded
 from evenbits.export.network import read_network, softmax
 from evenbits.models import quantize_model
 from evenbits.models.digits import load_digits
+from evenbits.reference import bit_shift
 
 pytest.importorskip("safetensors")
 DIGITS = Path(evenbits.__file__).parent / "data" / "digits.safetensors"
@@ -86,7 +87,8 @@ def test_floats_give_what_linear_gives(model):
     [
         ("near_democratic", 4, {}), ("near_democratic", Fraction(5, 2), {}), ("uniform", 4, {"range": "min_max", "per": 3}),
         ("uniform", Fraction(9, 4), {"range": "min_max"}), ("democratic", 4, {"redundancy": 1.5}), ("lloyd_max", 3, {}),
-        ("near_democratic", 3, {"rounds": 2}), ("uniform", 8, {"per": "tensor", "grid": "end_point"}),
+        ("near_democratic", 3, {"rounds": 2}), ("uniform", 8, {"per": "tensor", "grid": "end_point"}), ("trellis", 2, {}),
+        ("trellis", 2.5, {"memory": 16, "rotate": False, "scale_dtype": "float16"}),
     ],
 )  # fmt: skip
 def test_integers_are_near_the_floats(tmp_path, method, bits, options):
@@ -95,6 +97,33 @@ def test_integers_are_near_the_floats(tmp_path, method, bits, options):
     whole, floats = prepare(path, samples=x), prepare(path, activations="float32", samples=x)
     y, z = whole.run(whole.inputs) * whole.planned.layers[-1].output_scale, floats.run(x)
     assert np.sqrt(np.mean((y - z) ** 2) / np.mean(z**2)) < 0.03
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+@pytest.mark.parametrize("activations", ["int8", "float32"])
+@pytest.mark.parametrize(
+    "shapes, bits, options", [(((1, 33000),), 1, {"rotate": False}), (((9, 70), (3, 9)), Fraction(7, 2), {"memory": 9})]
+)
+def test_trellises_of_any_length_pass_their_self_test(tmp_path, activations, shapes, bits, options):
+    path = save(tmp_path / "m.safetensors", shapes, bits, "trellis", **({"memory": 8} | options))
+    x = 127 * np.sign(evenbits.load(path)["0.weight"].decode()[:1])  # sums go as far as they can
+    report = export_c(path, tmp_path, activations=activations, samples=x.astype(np.int8))
+    assert all(layer.get("worst_sum", 0) < 2**31 and layer.get("worst_total", 0) < 2**62 for layer in report["layers"])
+    main = Path(evenbits.get_embedded_include()) / "emulator" / "main.c"
+    sources = [tmp_path / "model.c", tmp_path / "evenbits_decode.c", main]
+    program = tmp_path / "program"
+    subprocess.run(["cc", "-std=c99", "-ffp-contract=off", f"-I{tmp_path}", *sources, "-o", program], check=True)
+    assert subprocess.run([program], capture_output=True, text=True).stdout.split()[-1] == "passed"
+
+
+@pytest.mark.parametrize("memory", [8, 12, 16])
+@pytest.mark.parametrize("rate", [1, 2, 3, 4, Fraction(5, 2)])
+def test_the_hash_in_c_is_that_of_the_trellis(memory, rate):
+    states = np.arange(1 << memory, dtype=np.uint64)
+    h = (states * np.uint64(trellis.multiplier(Fraction(rate), memory)) + np.uint64(76625530)).astype(np.uint32)
+    levels = h[:, None].view(np.uint8).sum(axis=1, dtype=np.int64) - trellis.MOST_LEVEL
+    rate = Fraction(rate)
+    np.testing.assert_array_equal(levels, bit_shift.level(states, memory, rate.numerator, rate.denominator))
 
 
 def test_no_sum_passes_its_bound(tmp_path):

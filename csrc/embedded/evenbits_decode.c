@@ -20,6 +20,13 @@
 #define EVENBITS_FAST_WIDTHS 0x1FE
 #endif
 #endif
+#ifndef EVENBITS_FAST_TRELLIS /* likewise, for values of so many bits, 1 to 4: 150 to 400 bytes each */
+#ifdef __OPTIMIZE_SIZE__
+#define EVENBITS_FAST_TRELLIS 0x04
+#else
+#define EVENBITS_FAST_TRELLIS 0x1E
+#endif
+#endif
 /* Optional fast paths, with the same results. */
 #if defined(__ARM_FEATURE_MVE) && !defined(__ARM_BIG_ENDIAN) && !defined(EVENBITS_PORTABLE)
 #include <arm_mve.h>
@@ -31,6 +38,10 @@
 #include <arm_acle.h>
 #define EB_DSP 1
 #endif
+#if defined(__ARM_FEATURE_SIMD32) && !defined(EVENBITS_PORTABLE)
+#include <arm_acle.h>
+#define EB_SUM_OF_BYTES(h, more) ((int32_t)__usada8(h, 0, (uint32_t)(more)))
+#endif
 
 /* ---- codes ---- */
 
@@ -41,7 +52,7 @@ EB_INLINE uint32_t bits_at(const uint8_t* p, uint32_t bit, unsigned count) {
   p += bit >> 3;
   v = (uint32_t)EVENBITS_READ_BYTE(p) >> (bit & 7u);
   for (; have < count; have += 8) v |= (uint32_t)EVENBITS_READ_BYTE(++p) << have;
-  return v & ((1u << count) - 1u);
+  return v & (((uint32_t)1 << count) - 1u);
 }
 
 /* The least significant digit of the block, which is divided by its level count. */
@@ -234,10 +245,12 @@ static EB_APART int32_t shifted(int64_t total, unsigned shift, uint32_t limit) {
 }
 
 /* The output of row r, before it is clamped to 8 bits. */
-static EB_APART int32_t finished(const eb_layer_i8* w, uint32_t r, int64_t total) {
-  if (w->bias) total += (int64_t)w->bias[r] * ((int32_t)1 << w->bias_shift);
-  return shifted(total, w->shift, INT32_MAX);
-}
+#define EB_FINISHED(NAME, LAYER)                                               \
+  static EB_APART int32_t NAME(const LAYER* w, uint32_t r, int64_t total) {    \
+    if (w->bias) total += (int64_t)w->bias[r] * ((int32_t)1 << w->bias_shift); \
+    return shifted(total, w->shift, INT32_MAX);                                \
+  }
+EB_FINISHED(finished, eb_layer_i8)
 
 /* What the zero of a group takes off its sum. */
 static EB_APART int32_t offset(const eb_layer_i8* w, uint32_t place, const int8_t* x, uint32_t count) {
@@ -284,16 +297,139 @@ static EB_APART int64_t digit_row(const eb_layer_i8* w, const int8_t* x, uint32_
   return total;
 }
 
-#define EB_MATVEC(NAME, T, V)                                                                   \
-  void NAME(const eb_layer_i8* w, const int8_t* x, T* y, uint32_t stride) {                     \
-    uint32_t r;                                                                                 \
-    for (r = 0; r < w->codes.rows; r++, y += stride) {                                          \
-      const int32_t v = finished(w, r, w->codes.per ? digit_row(w, x, r) : plain_row(w, x, r)); \
-      *y = (T)(V);                                                                              \
-    }                                                                                           \
+#define EB_MATVEC(NAME, LAYER, ROW, T, V)                             \
+  void NAME(const LAYER* w, const int8_t* x, T* y, uint32_t stride) { \
+    uint32_t r;                                                       \
+    for (r = 0; r < w->codes.rows; r++, y += stride) {                \
+      const int32_t v = ROW;                                          \
+      *y = (T)(V);                                                    \
+    }                                                                 \
   }
-EB_MATVEC(eb_matvec_i8, int8_t, v < w->least ? w->least : v > 127 ? 127 : v)
-EB_MATVEC(eb_matvec_i32, int32_t, v)
+#define EB_MATVECS(NAME, LAYER, ROW)                                                    \
+  EB_MATVEC(NAME##_i8, LAYER, ROW, int8_t, v < w->least ? w->least : v > 127 ? 127 : v) \
+  EB_MATVEC(NAME##_i32, LAYER, ROW, int32_t, v)
+EB_MATVECS(eb_matvec, eb_layer_i8, finished(w, r, w->codes.per ? digit_row(w, x, r) : plain_row(w, x, r)))
+
+/* ---- trellises ---- */
+
+#ifndef EB_SUM_OF_BYTES
+EB_INLINE int32_t sum_of_bytes(uint32_t h) {
+  const uint32_t pairs = (h & 0xFF00FFu) + (h >> 8 & 0xFF00FFu);
+  return (int32_t)((pairs & 0xFFFFu) + (pairs >> 16));
+}
+#define EB_SUM_OF_BYTES(h, more) (sum_of_bytes(h) + (more))
+#endif
+/* The value that the lowest bits of a window are hashed to. */
+EB_INLINE int32_t hashed(uint32_t window, uint32_t mask, uint32_t multiplier) {
+  return EB_SUM_OF_BYTES((window & mask) * multiplier + 76625530u, -510);
+}
+
+static EB_APART uint32_t some_bits(const uint8_t* p, uint32_t bit, unsigned count) { return count ? bits_at(p, bit, count) : 0; }
+void eb_trellis_begin(eb_trellis_cursor* c, const eb_trellis* t, uint32_t row, uint32_t first) {
+  const uint8_t* p = t->bytes + row * t->row_bytes;
+  uint32_t place = 0, early, have = t->memory;
+  c->trellis = t;
+  c->rest = 0;
+  if (first) {
+    const uint32_t parts = first % t->of * t->part;
+    c->rest = parts % t->of;
+    place = first * t->whole + first / t->of * t->part + parts / t->of;
+  }
+  early = place < have ? have - place : 0;
+  c->window = some_bits(p, t->bits - early, early) | some_bits(p, place + early - have, have - early) << early;
+  p += place >> 3, place &= 7u;
+  if (place) c->window |= (uint32_t)EVENBITS_READ_BYTE(p++) >> place << have, have += 8 - place;
+  c->next = p;
+  c->have = have;
+}
+
+EB_INLINE uint32_t moved(eb_trellis_cursor* c) {
+  const eb_trellis* t = c->trellis;
+  uint32_t width = t->whole;
+  c->rest += t->part;
+  if (c->rest >= t->of) c->rest -= t->of, width++;
+  c->window >>= width, c->have -= width;
+  if (c->have < t->memory) c->window |= (uint32_t)EVENBITS_READ_BYTE(c->next++) << c->have, c->have += 8;
+  return c->window;
+}
+
+int32_t eb_trellis_next(eb_trellis_cursor* c) {
+  return hashed(moved(c), ((uint32_t)1 << c->trellis->memory) - 1u, c->trellis->multiplier);
+}
+
+/* Bytes above what the window has, one or two of them. */
+#define EB_REFILL(TWO) \
+  (window |= (EVENBITS_READ_BYTE(p) | (TWO ? (uint32_t)EVENBITS_READ_BYTE(p + 1) << 8 : 0)) << memory, p += 1 + (TWO))
+#define EB_VALUE() (window >>= bits, sum += hashed(window, mask, multiplier) * *x++)
+#define EB_TRELLIS_SUMS(OCTETS, REST, T)                                                                                    \
+  /* The sum of the next 8 * count values' products with x; they have `bits` bits each, from the first bit of a byte on. */ \
+  EB_INLINE int32_t OCTETS##_of(eb_trellis_cursor* c, const unsigned bits, const T* x, uint32_t count) {                    \
+    const uint32_t memory = c->trellis->memory, mask = ((uint32_t)1 << memory) - 1u, multiplier = c->trellis->multiplier;   \
+    const uint8_t* p = c->next;                                                                                             \
+    uint32_t window = c->window;                                                                                            \
+    int32_t sum = 0;                                                                                                        \
+    for (; count; count--) {                                                                                                \
+      EB_REFILL(bits > 1);                                                                                                  \
+      EB_VALUE(), EB_VALUE(), EB_VALUE(), EB_VALUE();                                                                       \
+      if (bits > 3) EB_REFILL(1);                                                                                           \
+      EB_VALUE();                                                                                                           \
+      if (bits == 3) window |= (uint32_t)EVENBITS_READ_BYTE(p++) << (memory + 1);                                           \
+      EB_VALUE(), EB_VALUE(), EB_VALUE();                                                                                   \
+    }                                                                                                                       \
+    c->next = p, c->window = window;                                                                                        \
+    return sum;                                                                                                             \
+  }                                                                                                                         \
+  static EB_APART int32_t OCTETS(eb_trellis_cursor* c, const T* x, uint32_t count) {                                        \
+    const uint32_t bits = c->trellis->whole;                                                                                \
+    EB_FAST(OCTETS, 1)                                                                                                      \
+    EB_FAST(OCTETS, 2)                                                                                                      \
+    EB_FAST(OCTETS, 3)                                                                                                      \
+    EB_FAST(OCTETS, 4)                                                                                                      \
+    return 0;                                                                                                               \
+  }                                                                                                                         \
+  /* Of any count but 0, and from any bit on. */                                                                            \
+  static EB_APART int32_t REST(eb_trellis_cursor* c, const T* x, uint32_t count) {                                          \
+    const eb_trellis* t = c->trellis;                                                                                       \
+    const uint32_t mask = ((uint32_t)1 << t->memory) - 1u, multiplier = t->multiplier;                                      \
+    const T* end = x + count;                                                                                               \
+    const uint8_t* p = c->next;                                                                                             \
+    uint32_t window = c->window, have = c->have, rest = c->rest, bits;                                                      \
+    int32_t sum = 0;                                                                                                        \
+    do {                                                                                                                    \
+      bits = t->whole;                                                                                                      \
+      rest += t->part;                                                                                                      \
+      if (rest >= t->of) rest -= t->of, bits++;                                                                             \
+      have -= bits;                                                                                                         \
+      window >>= bits;                                                                                                      \
+      if (have < t->memory) window |= (uint32_t)EVENBITS_READ_BYTE(p++) << have, have += 8;                                 \
+      sum += hashed(window, mask, multiplier) * *x++;                                                                       \
+    } while (x != end);                                                                                                     \
+    c->next = p, c->window = window, c->have = have, c->rest = rest;                                                        \
+    return sum;                                                                                                             \
+  }
+#define EB_FAST(OCTETS, B) \
+  if ((EVENBITS_FAST_TRELLIS >> B & 1) && bits == B) return OCTETS##_of(c, B, x, count);
+/* The sum of MOST products has 32 bits. */
+#define EB_TRELLIS_DOT(NAME, OCTETS, REST, T, MOST)                            \
+  EB_TRELLIS_SUMS(OCTETS, REST, T)                                             \
+  int64_t NAME(const eb_trellis* t, uint32_t row, const T* x) {                \
+    const int fast = (EVENBITS_FAST_TRELLIS >> t->whole & 1) && !t->part;      \
+    uint32_t left = t->n;                                                      \
+    int64_t total = 0;                                                         \
+    eb_trellis_cursor c;                                                       \
+    eb_trellis_begin(&c, t, row, 0);                                           \
+    while (left) {                                                             \
+      uint32_t count = left < MOST ? left : MOST;                              \
+      if (fast && count > 7) count &= ~7u, total += OCTETS(&c, x, count >> 3); \
+      else total += REST(&c, x, count);                                        \
+      x += count, left -= count;                                               \
+    }                                                                          \
+    return total;                                                              \
+  }
+EB_TRELLIS_DOT(eb_trellis_dot_i8, trellis_octets_i8, trellis_rest_i8, int8_t, 32768u)
+EB_TRELLIS_DOT(eb_trellis_dot_i16, trellis_octets_i16, trellis_rest_i16, int16_t, 128u)
+EB_FINISHED(trellis_finished, eb_trellis_i8)
+EB_MATVECS(eb_trellis_matvec, eb_trellis_i8, trellis_finished(w, r, eb_trellis_dot_i8(&w->codes, r, x) * w->multipliers[r]))
 
 /* ---- rotations ---- */
 
@@ -458,6 +594,19 @@ static uint32_t next_place(eb_cursor* c) {
   return base + eb_next(c);
 }
 
+/* Row r's output, of its sixteen sums. */
+#define EB_ROW_END()                                                                                             \
+  do {                                                                                                           \
+    for (k = 8; k; k >>= 1)                                                                                      \
+      for (i = 0; i < k; i++) total[i] += total[i + k];                                                          \
+    if (w->exponents) { /* in two steps, of which only the second rounds */                                      \
+      const int e = w->exponents[r], last = e < -126 ? -126 : e > 127 ? 127 : e;                                 \
+      total[0] = total[0] * float_of((uint32_t)(e - last + 127) << 23) * float_of((uint32_t)(last + 127) << 23); \
+    }                                                                                                            \
+    if (w->bias) total[0] += w->bias[r];                                                                         \
+    *y = w->relu && !(total[0] > 0) ? 0 : total[0];                                                              \
+  } while (0)
+
 void eb_matvec_f32(const eb_layer_f32* w, const float* x, float* y, uint32_t stride) {
   const uint32_t n = w->codes.n, group = w->codes.group;
   const int scaled = w->codes.per != 0; /* the levels are, not the sums of octets: as evenbits.linear does it */
@@ -488,14 +637,32 @@ void eb_matvec_f32(const eb_layer_f32* w, const float* x, float* y, uint32_t str
         octet = 0;
       }
     }
-    for (k = 8; k; k >>= 1)
-      for (i = 0; i < k; i++) total[i] += total[i + k];
-    if (w->exponents) { /* in two steps, of which only the second rounds */
-      const int e = w->exponents[r], last = e < -126 ? -126 : e > 127 ? 127 : e;
-      total[0] = total[0] * float_of((uint32_t)(e - last + 127) << 23) * float_of((uint32_t)(last + 127) << 23);
+    EB_ROW_END();
+  }
+}
+
+void eb_trellis_matvec_f32(const eb_trellis_f32* w, const float* x, float* y, uint32_t stride) {
+  const uint32_t n = w->codes.n;
+  uint32_t r, i, k;
+  for (r = 0; r < w->codes.rows; r++, y += stride) {
+    float total[16], octet = 0, level;
+    eb_trellis_cursor c;
+    eb_trellis_begin(&c, &w->codes, r, 0);
+    for (k = 0; k < 16; k++) {
+      EB_STEP(k);
+      total[k] = 0;
     }
-    if (w->bias) total[0] += w->bias[r];
-    *y = w->relu && !(total[0] > 0) ? 0 : total[0];
+    for (i = 0; i < n;) {
+      level = (float)eb_trellis_next(&c);
+      level *= x[i++];
+      octet += level;
+      if (!(i & 7u) || i == n) {
+        octet *= w->scales[r];
+        total[(i - 1) >> 3 & 15u] += octet;
+        octet = 0;
+      }
+    }
+    EB_ROW_END();
   }
 }
 

@@ -59,6 +59,35 @@ typedef struct {
 void eb_begin(eb_cursor* c, const eb_codes* codes, uint32_t row);
 uint32_t eb_next(eb_cursor* c); /* n times at most */
 
+/* Rows of a bit-shift trellis, each padded to whole bytes, least significant bit first. A value has `whole` bits, and one more as
+ * often as part / of says: value i ends with bit floor((i + 1) (whole + part / of)). It is the hash of the `memory` bits that end
+ * with its own, -510 to 510; before a row's first bit stands its last. At most 2^24 values a row, and 2^29 bytes. */
+typedef struct {
+  const uint8_t* bytes;
+  uint32_t rows, row_bytes;
+  uint32_t n;          /* values a row that are multiplied */
+  uint32_t bits;       /* of a row, at least `memory` */
+  uint32_t multiplier; /* of the hash */
+  uint32_t part, of;   /* part < of <= 2^16 */
+  uint8_t whole;       /* 1 to 4, if that is 4 then part is 0 */
+  uint8_t memory;      /* 8 to 16 */
+} eb_trellis;
+
+/* The values of one row from any one on. */
+typedef struct {
+  const eb_trellis* trellis;
+  const uint8_t* next; /* byte of the row */
+  uint32_t window;     /* the last `memory` bits, and above them the next ones of bytes that are read, `have` in all */
+  uint32_t rest;       /* parts of a bit that the last place was rounded down by */
+  uint32_t have;
+} eb_trellis_cursor;
+
+void eb_trellis_begin(eb_trellis_cursor* c, const eb_trellis* trellis, uint32_t row, uint32_t first);
+int32_t eb_trellis_next(eb_trellis_cursor* c); /* as often as there are values */
+/* The sum of the row's n values times x, exactly. */
+int64_t eb_trellis_dot_i8(const eb_trellis* trellis, uint32_t row, const int8_t* x);
+int64_t eb_trellis_dot_i16(const eb_trellis* trellis, uint32_t row, const int16_t* x);
+
 /* How the input of a layer becomes the coordinates that have codes: a random rotation, or the analysis of a frame, and of
  * these coordinates perhaps a subset. Signs and subsets are those of Philox4x32-10 of (seed, stream). */
 typedef struct {
@@ -92,6 +121,18 @@ typedef struct {
 void eb_matvec_i8(const eb_layer_i8* w, const int8_t* x, int8_t* y, uint32_t stride);
 void eb_matvec_i32(const eb_layer_i8* w, const int8_t* x, int32_t* y, uint32_t stride);
 
+/* The same of a trellis: round((bias * 2^bias_shift + multiplier * s) / 2^shift), s the sum of value * x, one multiplier a row.
+ */
+typedef struct {
+  eb_trellis codes;
+  const int32_t* multipliers;
+  const int32_t* bias; /* or null */
+  uint8_t shift, bias_shift;
+  int8_t least;
+} eb_trellis_i8;
+void eb_trellis_matvec_i8(const eb_trellis_i8* w, const int8_t* x, int8_t* y, uint32_t stride);
+void eb_trellis_matvec_i32(const eb_trellis_i8* w, const int8_t* x, int32_t* y, uint32_t stride);
+
 /* x in place times the Hadamard matrix of order n = m * 2^k; if m is not 1, x has room for m more numbers. */
 void eb_hadamard_i32(int32_t* x, uint32_t n, const uint8_t* base, uint32_t m);
 /* The coordinates are int8_t from `room` on, which has n + m numbers (n if m is 1). */
@@ -121,6 +162,16 @@ typedef struct {
 } eb_layer_f32;
 
 void eb_matvec_f32(const eb_layer_f32* w, const float* x, float* y, uint32_t stride);
+/* Likewise, of a trellis. */
+typedef struct {
+  eb_trellis codes;
+  const float* scales; /* one a row */
+  const float* bias;
+  const int16_t* exponents;
+  uint8_t relu;
+} eb_trellis_f32;
+void eb_trellis_matvec_f32(const eb_trellis_f32* w, const float* x, float* y, uint32_t stride);
+
 void eb_hadamard_f32(float* x, uint32_t n, const uint8_t* base, uint32_t m);
 const float* eb_embed_f32(const eb_embedding* e, const float* x, float* room);
 void eb_window_f32(const eb_image* image, const float* x, uint32_t row, uint32_t column, float* out);

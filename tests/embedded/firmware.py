@@ -55,6 +55,15 @@ def cases(float_images: int = 500) -> list[Case]:
         ("affine", "uniform", 5, {"per": 9, "range": "min_max", "scale_dtype": "float16"}, small),
         ("tensor", "uniform", 3, {"per": "tensor"}, {}),
         ("rounds", "near_democratic", 4, {"rounds": 3}, {}),
+        *((f"trellis_{b}", "trellis", b, {"memory": 8 + b}, small) for b in (1, 3, 4)),
+        ("trellis_2", "trellis", 2, {}, {}),
+        ("trellis_broken", "trellis", Fraction(7, 3), {"rotate": False, "memory": 16, "scale_dtype": "float64"}, small),
+        ("trellis_half", "trellis", Fraction(5, 2), {"memory": 15}, {"shapes": ((13, 20), (7, 13), (3, 7))}),
+        (
+            "trellis_conv", "trellis", 2, {"rotate": False, "memory": 10},
+            {"shapes": ((6, 2, 3, 3), (5, 6, 2, 2), (3, 20)), "layers": "conv:stride=2:pad=1,relu,conv,relu,dense",
+             "input_shape": (2, 5, 5)},
+        ),
         (
             "base", "near_democratic", 4, {},
             {"shapes": ((13, 20), (7, 13), (3, 7)), "layers": "dense,relu,dense,relu,dense,softmax"},

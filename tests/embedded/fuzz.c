@@ -118,6 +118,51 @@ int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     crc = eb_crc32_words(crc, y, codes.rows);
     free((void*)w.levels), free((void*)w.scales), free((void*)w.zeros), free((void*)w.bias), free(x), free(y);
   }
+  { /* trellises: the same values from any one on, and sums */
+    eb_trellis t;
+    eb_trellis_i8 w;
+    eb_trellis_f32 v;
+    eb_trellis_cursor c;
+    const uint32_t row = below(codes.rows), memory = 8 + below(9), all = memory + below(90);
+    uint32_t first;
+    int64_t sum = 0, wide_sum = 0;
+    int8_t* x = (int8_t*)filled(all);
+    int16_t* z = (int16_t*)filled(2 * all);
+    float *f = (float*)filled(4 * all), *g = (float*)filled(4 * codes.rows);
+    int32_t* y = (int32_t*)filled(4 * codes.rows);
+    memset(&t, 0, sizeof t), memset(&w, 0, sizeof w), memset(&v, 0, sizeof v);
+    t.rows = codes.rows, t.memory = (uint8_t)memory, t.n = byte() & 1u ? all : 1 + below(all);
+    t.of = byte() & 1u ? 1 : 1 + (below(65536) | below(2) << 15);
+    t.whole = (uint8_t)(1 + below(4));
+    t.part = t.whole < 4 ? below(65536) % t.of : 0;
+    t.bits = all * t.whole + (uint32_t)((uint64_t)all * t.part / t.of);
+    t.row_bytes = (t.bits + 7) / 8;
+    t.multiplier = byte() << 24 | byte() << 16 | below(65536);
+    t.bytes = (const uint8_t*)filled(t.rows * t.row_bytes);
+    eb_trellis_begin(&c, &t, row, 0);
+    first = below(all);
+    for (i = 0; i < all; i++) {
+      const int32_t value = eb_trellis_next(&c);
+      if (i < t.n) sum += value * x[i], wide_sum += value * z[i];
+      if (i == first) {
+        eb_trellis_cursor d;
+        eb_trellis_begin(&d, &t, row, i);
+        if (eb_trellis_next(&d) != value) abort();
+      }
+    }
+    if (eb_trellis_dot_i8(&t, row, x) != sum || eb_trellis_dot_i16(&t, row, z) != wide_sum) abort();
+    w.codes = v.codes = t;
+    w.multipliers = (const int32_t*)filled(4 * t.rows), w.bias = byte() & 1u ? (const int32_t*)filled(4 * t.rows) : NULL;
+    w.shift = (uint8_t)(1 + below(60)), w.bias_shift = (uint8_t)below(31), w.least = byte() & 1u ? 0 : -127;
+    eb_trellis_matvec_i8(&w, x, (int8_t*)y, 4);
+    eb_trellis_matvec_i32(&w, x, y, 1);
+    v.scales = (const float*)filled(4 * t.rows), v.bias = byte() & 1u ? (const float*)filled(4 * t.rows) : NULL;
+    v.relu = byte() & 1u;
+    eb_trellis_matvec_f32(&v, f, g, 1);
+    crc = eb_crc32_words(eb_crc32_words(crc, y, t.rows), g, t.rows);
+    free((void*)t.bytes), free((void*)w.multipliers), free((void*)w.bias), free((void*)v.scales), free((void*)v.bias);
+    free(x), free(z), free(f), free(g), free(y);
+  }
   { /* rotations, frames, subsets */
     const uint32_t which = below(sizeof lengths / sizeof *lengths), n = lengths[which], m = orders[which];
     int8_t* x;

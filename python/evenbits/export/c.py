@@ -19,9 +19,11 @@ import numpy as np
 from evenbits._arrays import Array
 from evenbits._build import get_embedded_include
 from evenbits._tensorfile import Path, atomic
+from evenbits.codings.bit_shift import BitShift
 from evenbits.export.integer import IntegerNetwork, plan, refusal
 from evenbits.export.network import Layer, Network, read_network
 from evenbits.export.source import EMBEDDING, Source, embedding_text, numbers
+from evenbits.export.trellis import spec_of
 from evenbits.models.read import open_model
 from evenbits.models.report import size_text, table
 from evenbits.random import random_bits
@@ -140,7 +142,8 @@ def export_c(
 
 
 def _columns(layer: Layer) -> tuple[int, int]:
-    return layer.weights._spec.rows, layer.weights._spec.kept
+    spec = spec_of(layer.weights)
+    return spec.rows, spec.kept
 
 
 def _tensor(value: str | os.PathLike[str] | Array, arrays: Any) -> Array:
@@ -199,7 +202,7 @@ def _source(network: Network, planned: IntegerNetwork | None, name: str, test: A
     steps = []
     buffers = [0, 0]
     for i, layer in enumerate(network.layers):
-        spec, image, last = layer.weights._spec, layer.image, i == len(network.layers) - 1
+        spec, image, last = spec_of(layer.weights), layer.image, i == len(network.layers) - 1
         if planned is None:
             out.float_layer(i, layer)
             wide = True
@@ -230,7 +233,8 @@ def _source(network: Network, planned: IntegerNetwork | None, name: str, test: A
             room = max(room, spec.length + (m if m > 1 else 0))
             columns = f"eb_embed_{suffix}(&embedding{i}, {columns}, memory->room)"
         target = f"{y} + i" if image else y
-        lines.append(f"eb_matvec_{into}(&layer{i}, {columns}, {target}, {stride});")
+        product = "eb_trellis_matvec" if isinstance(layer.weights._meaning, BitShift) else "eb_matvec"
+        lines.append(f"{product}_{into}(&layer{i}, {columns}, {target}, {stride});")
         if image:
             steps.append(f"  for (i = 0; i < {rows * image.out[1]}; i++) {{\n    " + "\n    ".join(lines) + "\n  }")
         else:
@@ -250,7 +254,7 @@ def _source(network: Network, planned: IntegerNetwork | None, name: str, test: A
 
 def _layer_report(network: Network, planned: IntegerNetwork | None, i: int) -> dict[str, Any]:
     layer = network.layers[i]
-    spec, (rows, columns) = layer.weights._spec, _columns(layer)
+    spec, (rows, columns) = layer.weights._meaning, _columns(layer)
     report: dict[str, Any] = {
         "name": layer.name,
         "method": spec.method,

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenbits._arrays import Array
+from evenbits.bit_shift import row_bytes
+from evenbits.codings.bit_shift import BitShift
 from evenbits.encoded import Encoded, stored_scales
 from evenbits.export.network import Layer, Network
+from evenbits.export.trellis import MOST_LEVEL, levels, spec_of
 from evenbits.meaning import Meaning
 from evenbits.random import random_signs
 from evenbits.spec import UNIFORM, Spec
@@ -29,6 +32,8 @@ LIMIT = 2**31 - 1
 def refusal(weights: Encoded) -> str | None:
     """Why the C decoder cannot decode some weights, or None."""
     spec = weights._meaning
+    if isinstance(spec, BitShift):
+        return _too_many(spec.rows, spec.length, row_bytes(spec.length, spec.bits))
     if not isinstance(spec, Spec):
         return f"method {spec.method!r} has no code of fixed width for each value; take another"
     if spec.axes:
@@ -39,8 +44,12 @@ def refusal(weights: Encoded) -> str | None:
         return "its codes mean a number in each of two bases (method kashin), which takes two products"
     if spec.codes.levels + (spec.codes.upper > 0) > 257 or (spec.codes.per == 1 and spec.codes.bits > 8):
         return f"its codes have {spec.codes.levels} levels; the decoder has 8 bits a code"
-    if spec.kept > 2**24 or spec.rows * spec.codes.row_bytes(spec.kept) > 2**29:
-        return f"{spec.rows} rows of {spec.kept} codes are too many; the decoder has rows of 2^24, and 2^29 bytes"
+    return _too_many(spec.rows, spec.kept, spec.codes.row_bytes(spec.kept))
+
+
+def _too_many(rows: int, codes: int, bytes_a_row: int) -> str | None:
+    if codes > 2**24 or rows * bytes_a_row > 2**29:
+        return f"{rows} rows of {codes} codes are too many; the decoder has rows of 2^24, and 2^29 bytes"
     return None
 
 
@@ -77,6 +86,12 @@ def units_of(meaning: Meaning, group: int) -> Units:
     return Units(np.rint(levels / step).astype(np.int64), step, 0, 0, 0)
 
 
+TRELLIS = Units(np.array([-MOST_LEVEL, MOST_LEVEL]), 1.0, 0, 0, 0)
+"""Of the values of a trellis, which are no codes."""
+TRELLIS_SUM = 1 << 15
+"""Products that the decoder adds up in 32 bits."""
+
+
 @dataclass(frozen=True)
 class Rounding:
     """round(v * multiplier / 2^shift)."""
@@ -109,13 +124,21 @@ class IntegerLayer:
         """int64 inputs (N, d) as the coordinates that have codes, 8 bits each."""
         return x if self.embed is None else rounded(embedded(self.meaning, x), self.embed, -127, 127)
 
+    def matrix(self) -> Array:
+        """The units of all codes."""
+        weights = self.layer.weights
+        if isinstance(weights._meaning, BitShift):
+            return levels(weights, weights._meaning)
+        codes = self.meaning.unpack(weights.planes["codes"]).astype(np.int64)
+        codes[:, : self.meaning.split] += self.spec.codes.levels
+        units: Array = self.units.units[codes]
+        return units
+
     def run(self, x: Array) -> Array:
         """int64 (N, inputs) -> (N, outputs)."""
         image, spec, w = self.layer.image, self.spec, self.units
         x = self.coordinates(x if image is None else image.windows(x))
-        codes = self.meaning.unpack(self.layer.weights.planes["codes"]).astype(np.int64)
-        codes[:, : self.meaning.split] += spec.codes.levels
-        matrix, group = w.units[codes], spec.group or spec.kept
+        matrix, group = self.matrix(), spec.group or spec.kept
         total = np.zeros((len(x), spec.rows), np.int64)
         if self.bias is not None:
             total += self.bias.astype(np.int64) << self.bias_shift
@@ -183,7 +206,7 @@ def _peak(x: Array) -> float:
 
 
 def _layer(layer: Layer, x: Array, y: Array, scale: float, wide: bool) -> IntegerLayer:
-    spec = layer.weights._spec
+    spec, trellis = spec_of(layer.weights), isinstance(layer.weights._meaning, BitShift)
     meaning = Meaning(spec, layer.weights.planes.get("levels"))
     group, e = spec.group or spec.kept, spec.embedding
     embed, column_scale = None, scale
@@ -195,7 +218,7 @@ def _layer(layer: Layer, x: Array, y: Array, scale: float, wide: bool) -> Intege
         integers = np.clip(np.rint(inputs.astype(np.float64) / scale), -127, 127).astype(np.int64)
         column_scale = _peak(embedded(meaning, integers)) * (scale / gain) / 127
         embed = _rounding(scale / gain / column_scale, -LEAST_INPUT * math.sqrt(e.length) * gain)
-    units = units_of(meaning, group)
+    units = TRELLIS if trellis else units_of(meaning, group)
     zeros = None
     if "zeros" in layer.weights.planes:
         zeros = np.broadcast_to(layer.weights.planes["zeros"], (spec.rows, layer.weights.planes["zeros"].shape[1]))
@@ -203,7 +226,9 @@ def _layer(layer: Layer, x: Array, y: Array, scale: float, wide: bool) -> Intege
     if zeros is not None:
         top += units.zero_unit * int(zeros.max(initial=0))
     partial = max(units.even * (units.units.size - 1), units.center, top)
-    worst = -LEAST_INPUT * min(group, spec.kept) * partial
+    worst = row = -LEAST_INPUT * min(group, spec.kept) * partial
+    if trellis:
+        worst = min(worst, -LEAST_INPUT * TRELLIS_SUM * partial)  # then the decoder goes on with another sum
     if worst > LIMIT:
         raise ValueError(f"{layer.name}: a sum over {group} products may reach {worst}, beyond 32 bits; take shorter groups")
     scales = stored_scales(layer.weights.planes["scales"], spec.scale_dtype).astype(np.float64)
@@ -211,7 +236,7 @@ def _layer(layer: Layer, x: Array, y: Array, scale: float, wide: bool) -> Intege
     output_scale = _peak(y) * 2.0**-23 if wide else _peak(y) / 127
     factors = scales * (units.step * column_scale / output_scale)
     offsets = None if layer.bias is None else layer.bias.astype(np.float64) / output_scale
-    shift = _shift(layer.name, factors, offsets, worst)
+    shift = _shift(layer.name, factors, offsets, row)
     multipliers = np.rint(np.ldexp(factors, shift)).astype(np.int64)
     bias, bias_shift = None, 0
     if offsets is not None:
@@ -220,7 +245,7 @@ def _layer(layer: Layer, x: Array, y: Array, scale: float, wide: bool) -> Intege
         bias = np.rint(np.ldexp(offsets, shift - bias_shift)).astype(np.int64)
         if np.abs(bias).max() > LIMIT:  # rounded up to 2^31
             bias_shift, bias = bias_shift + 1, np.rint(np.ldexp(offsets, shift - bias_shift - 1)).astype(np.int64)
-    most = int(np.abs(multipliers).sum(axis=1).max()) * worst + (0 if bias is None else int(np.abs(bias).max()) << bias_shift)
+    most = int(np.abs(multipliers).sum(axis=1).max()) * row + (0 if bias is None else int(np.abs(bias).max()) << bias_shift)
     return IntegerLayer(
         layer, spec, meaning, units, multipliers, zeros, bias, shift, bias_shift, embed, scale, output_scale, wide, worst, most
     )  # fmt: skip

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from evenbits._arrays import Array
+from evenbits.codings.bit_shift import BitShift
 from evenbits.embedding import SUPPORT
+from evenbits.export import trellis
 from evenbits.export.integer import IntegerLayer, Rounding
 from evenbits.export.network import Layer
 from evenbits.matrices import base_matrix, base_order
@@ -21,7 +23,7 @@ from evenbits.random import random_bits
 from evenbits.spec import KEPT, Spec
 
 ALL = 0xFFFFFFFF
-DESCRIPTOR, EMBEDDING = 64, 52  # bytes of a layer and of eb_embedding where pointers have 4
+DESCRIPTOR, TRELLIS, EMBEDDING = 64, 52, 52  # bytes of a layer and of eb_embedding where pointers have 4
 WIDTH = 118
 
 
@@ -64,7 +66,7 @@ def last_chosen(spec: Spec, stream: int, count: int, name: str) -> int:
 
 def embedding_text(layer: Layer, embed: Rounding | None) -> tuple[str, int, Array | None]:
     """The initializer of an eb_embedding, BASE for the array of base bits, the base's order, and these bits."""
-    spec = layer.weights._spec
+    spec = trellis.spec_of(layer.weights)
     e = spec.embedding
     assert e is not None
     m = base_order(e.length) or 1
@@ -95,7 +97,8 @@ class Source:
     test: Array = field(default_factory=lambda: np.zeros(0))
     scales: tuple[float, float] = (1.0, 1.0)
     known: dict[tuple[str, bytes], str] = field(default_factory=dict)
-    widths: int = 0
+    widths: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Bits a code or a value, for which the decoder can have loops of their own."""
 
     def array(self, kind: str, values: Array, what: str) -> str:
         """The name of a constant array, which is written once if it is needed twice."""
@@ -113,9 +116,19 @@ class Source:
         return "0" if values is None else self.array(kind, values, what)
 
     def integer_layer(self, i: int, made: IntegerLayer) -> None:
-        name, spec, w = made.layer.name, made.spec, made.units
+        name, spec, w, coding = made.layer.name, made.spec, made.units, made.layer.weights._meaning
         codes = self.array("uint8_t", made.layer.weights.planes["codes"], f"{name} codes")
         shared = slice(1) if spec.group == 0 else slice(None)
+        if isinstance(coding, BitShift):
+            self.widths["TRELLIS"] |= 1 << int(coding.bits) if coding.bits.denominator == 1 else 0
+            fields = [
+                trellis.codes_text(coding, codes),
+                self.array("int32_t", made.multipliers.astype(np.int32), f"{name} multipliers"),
+                self.optional("int32_t", None if made.bias is None else made.bias.astype(np.int32), f"{name} bias"),
+                made.shift, made.bias_shift, 0 if made.layer.relu else -127,
+            ]  # fmt: skip
+            self._descriptor("trellis_i8", i, name, fields, TRELLIS)
+            return
         fields = [
             codes_text(spec, codes),
             self.array("int16_t", w.units.astype(np.int16), f"{name} units"),
@@ -124,29 +137,42 @@ class Source:
             self.optional("int32_t", None if made.bias is None else made.bias.astype(np.int32), f"{name} bias"),
             w.zero_unit, w.even, w.center, made.shift, made.bias_shift, 0 if made.layer.relu else -127,
         ]  # fmt: skip
-        self.widths |= 1 << spec.codes.bits if made.meaning.plain else 0
-        self.flash[f"{name} descriptor"] += DESCRIPTOR
-        self.text.append(f"static const eb_layer_i8 layer{i} = {{{numbers(fields)}}};")
+        if made.meaning.plain:
+            self.widths["WIDTHS"] |= 1 << spec.codes.bits
+        self._descriptor("layer_i8", i, name, fields)
+
+    def _descriptor(self, kind: str, i: int, name: str, fields: Iterable[Any], size: int = DESCRIPTOR) -> None:
+        self.flash[f"{name} descriptor"] += size
+        self.text.append(f"static const eb_{kind} layer{i} = {{{numbers(fields)}}};")
 
     def float_layer(self, i: int, layer: Layer) -> None:
-        name, spec, planes = layer.name, layer.weights._spec, layer.weights.planes
-        meaning = Meaning(spec, planes.get("levels"))
-        levels = np.concatenate([meaning.lower, meaning.upper]) if meaning.split else meaning.lower
+        name, planes, coding = layer.name, layer.weights.planes, layer.weights._meaning
         product, scales = Linear(layer.weights), planes["scales"]
         exponents = None if product.exponent is None else np.clip(product.exponent, -253, 254).astype(np.int16)
+        codes = self.array("uint8_t", planes["codes"], f"{name} codes")
+        bias, powers = self.optional("float", layer.bias, f"{name} bias"), f"{name} exponents"
+        if isinstance(coding, BitShift):
+            fields = [
+                trellis.codes_text(coding, codes),
+                self.array("float", product.scale, f"{name} scales"),
+                bias, self.optional("int16_t", exponents, powers), int(layer.relu),
+            ]  # fmt: skip
+            self._descriptor("trellis_f32", i, name, fields, TRELLIS)
+            return
+        spec = layer.weights._spec
+        meaning = Meaning(spec, planes.get("levels"))
+        levels = np.concatenate([meaning.lower, meaning.upper]) if meaning.split else meaning.lower
         half = scales.dtype.itemsize == 2 and exponents is None
         bits = scales.astype(scales.dtype.newbyteorder("=")).view(np.uint16) if half else product.scale[: len(scales)]
         fields = [
-            codes_text(spec, self.array("uint8_t", planes["codes"], f"{name} codes")),
+            codes_text(spec, codes),
             self.array("float", levels.astype(np.float32), f"{name} levels"),
             self.array("uint16_t" if half else "float", bits, f"{name} scales"),
             self.optional("uint8_t", planes.get("zeros"), f"{name} zeros"),
-            self.optional("float", layer.bias, f"{name} bias"),
-            self.optional("int16_t", exponents, f"{name} exponents"),
+            bias, self.optional("int16_t", exponents, powers),
             2 if half else 4, int(spec.scale_dtype == "bfloat16"), int(layer.relu),
         ]  # fmt: skip
-        self.flash[f"{name} descriptor"] += DESCRIPTOR
-        self.text.append(f"static const eb_layer_f32 layer{i} = {{{numbers(fields)}}};")
+        self._descriptor("layer_f32", i, name, fields)
 
     @property
     def ram(self) -> int:
@@ -201,10 +227,11 @@ int {name}_selftest({name}_memory *memory);
                  + (f"; sums below {layer['worst_sum'] + 1} <= 2^31" if "worst_sum" in layer else "")
                  for layer in report["layers"]]  # fmt: skip
         texts = map(real_text, self.test) if self.kind == "float" else map(str, self.test.tolist())
+        fast = " ".join(f"-DEVENBITS_FAST_{kind}=0x{widths:X}" for kind, widths in self.widths.items() if widths)
         return "\n".join([
             f"/* Written by evenbits export c: {report['flash_bytes']} bytes of weights and tables, {self.ram} bytes of RAM.",
             *lines,
-            *([f" * Fast with -O2, or -Os and -DEVENBITS_FAST_WIDTHS=0x{self.widths:X}."] if self.widths else []),
+            *([f" * Fast with -O2, or -Os and {fast}."] if fast else []),
             " */", f'#include "{name}.h"', "", *self.text, "",
             f"void {name}_run({name}_memory *memory, const {name}_input x[{big}_INPUTS], {name}_output y[{big}_OUTPUTS]) {{",
             *self.run, *([] if self.memory else ["  (void)memory;"]), "}", "",

@@ -1,0 +1,48 @@
+"""Weights of a bit-shift trellis in C: their numbers, and what they share with digits."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from evenbits._arrays import Array
+from evenbits.bit_shift import row_bytes, values
+from evenbits.codings.bit_shift import BitShift
+from evenbits.encoded import Encoded
+from evenbits.packing import Radix
+from evenbits.spec import Embedding, Spec
+
+MOST_LEVEL = 510
+MULTIPLIERS = (1976101133, 466668845, 4173394211, 1753752023)
+
+
+def multiplier(rate: Fraction, memory: int) -> int:
+    """Of the hash, see ``evenbits.bit_shift``."""
+    a = MULTIPLIERS[int(rate) - 1]
+    return (a << (16 - memory) | a >> (16 + memory)) & 0xFFFFFFFF
+
+
+def spec_of(weights: Encoded) -> Spec:
+    """The spec of some weights; of a trellis, that of digits in the same rotation."""
+    w = weights._meaning
+    if not isinstance(w, BitShift):
+        return weights._spec
+    rotation = Embedding("hadamard", w.coordinates) if w.rotated else None
+    n, digits = w.coordinates, Radix(256, 0, 1, 8)
+    return Spec(w.method, w.bits, w.shape, w.dtype, "mid_rise", digits, w.scale_dtype, n, n, rotation, w.seed, w.stream)
+
+
+def levels(weights: Encoded, coding: BitShift) -> Array:
+    """The integers (rows, coordinates) that the scales multiply."""
+    codes, one = np.ascontiguousarray(weights.planes["codes"]), np.ones(coding.rows, np.float32)
+    return values(codes, one, coding.length, coding.bits, coding.memory)[:, : coding.coordinates].astype(np.int64)
+
+
+def codes_text(coding: BitShift, bytes_name: str) -> str:
+    """The initializer of an eb_trellis."""
+    rate, n = coding.bits, coding.length
+    whole, part = divmod(rate.numerator, rate.denominator)
+    bits = n * rate.numerator // rate.denominator
+    fields = [coding.rows, row_bytes(n, rate), coding.coordinates, bits, f"{multiplier(rate, coding.memory)}u"]
+    return f"{{{bytes_name}, {', '.join(map(str, [*fields, part, rate.denominator, whole, coding.memory]))}}}"
