@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument(
         "--option", action="append", default=[], type=_option, metavar="KEY=VALUE", help="an option of the method"
     )
+    quantize.add_argument("--certificate", action="store_true", help="also keep a bound on the error of every row of values")
     quantize.add_argument("--plot", metavar="FILE", help="save the bundled model's accuracy as a picture")
     _add_common(quantize)
 
@@ -182,6 +183,7 @@ def _quantize(arguments: argparse.Namespace) -> None:
             workers=arguments.workers,
             include=arguments.include,
             exclude=arguments.exclude,
+            certificate=arguments.certificate,
             overwrite=arguments.force,
             progress=progress,
             **dict(arguments.option),
@@ -199,7 +201,7 @@ def _quantize_digits(arguments: argparse.Namespace) -> None:
     from evenbits.models.report import table
     from evenbits.quantizers import method_named, methods
 
-    for name in ("output", "budget", "include", "exclude", "option"):
+    for name in ("output", "budget", "include", "exclude", "option", "certificate"):
         if getattr(arguments, name):
             raise _Failure(f"--{name} needs a MODEL")
     if arguments.plot:
@@ -273,13 +275,14 @@ def _decode(arguments: argparse.Namespace) -> None:
 
 def _inspect(arguments: argparse.Namespace) -> None:
     from evenbits.models import inspect_model
-    from evenbits.models.report import shape_text, size_text, table
+    from evenbits.models.report import ceiling_text, shape_text, size_text, table
 
     rows = inspect_model(arguments.file)
     if arguments.json:
         tensors = [
             {"name": row.name, "shape": list(row.shape), "dtype": row.dtype, "method": row.method}
             | {"bits_per_value": row.bits_per_value, "bytes": row.after}
+            | ({} if row.certified is None else {"certified_error": row.certified})
             for row in rows
         ]
         _print_json({"version": 1, "file": arguments.file, "tensors": tensors})
@@ -290,7 +293,12 @@ def _inspect(arguments: argparse.Namespace) -> None:
     ]
     values, size = sum(row.size for row in rows), sum(row.after for row in rows)
     total = [f"{len(rows)} tensors", f"{values}", "", "", f"{8 * size / max(values, 1):.3f}", size_text(size)]
-    print(table(["tensor", "shape", "dtype", "method", "bits a value", "size"], lines, "llllrr", total))
+    head, align = ["tensor", "shape", "dtype", "method", "bits a value", "size"], "llllrr"
+    if any(row.certified is not None for row in rows):
+        head, align, total = [*head, "|error| at most"], align + "r", [*total, ""]
+        for line, row in zip(lines, rows, strict=True):
+            line.append("" if row.certified is None else ceiling_text(row.certified))
+    print(table(head, lines, align, total))
 
 
 def _verify(arguments: argparse.Namespace) -> None:
@@ -301,7 +309,8 @@ def _verify(arguments: argparse.Namespace) -> None:
     if arguments.json:
         _print_json({"version": 1, "ok": found.ok, **vars(found), "damaged": list(found.damaged)})
     elif found.ok:
-        print(f"{found.path}: {found.tensors} tensors, {size_text(found.nbytes)}, every checksum is right")
+        certified = f", {found.certified} with certificates of their errors" if found.certified else ""
+        print(f"{found.path}: {found.tensors} tensors{certified}, {size_text(found.nbytes)}, every checksum is right")
     if not found.ok:
         raise _Failure(f"{found.path} is damaged: wrong checksum of {', '.join(found.damaged)}")
 

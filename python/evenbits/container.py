@@ -34,7 +34,7 @@ from evenbits._tensorfile import (
     write_file,
 )
 from evenbits.codings import Coding
-from evenbits.encoded import Encoded, EncodedError, canonical_json, decode, validate
+from evenbits.encoded import ERRORS, Encoded, EncodedError, canonical_json, decode, validate
 from evenbits.spec import Spec
 
 KEY = "evenbits"
@@ -108,6 +108,8 @@ class Verification:
     planes: int
     nbytes: int
     damaged: tuple[str, ...]
+    certified: int = 0
+    """Tensors with a certificate."""
 
     @property
     def ok(self) -> bool:
@@ -223,7 +225,8 @@ def verify(path: Path) -> Verification:
     if not damaged:
         for entry in entries.values():
             entry.value()
-    return Verification(os.fspath(path), len(entries), len(tensors), sum(t.nbytes for t in tensors.values()), damaged)
+    certified = sum(entry.spec is not None and ERRORS in entry.planes for entry in entries.values())
+    return Verification(os.fspath(path), len(entries), len(tensors), sum(t.nbytes for t in tensors.values()), damaged, certified)
 
 
 def read(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:

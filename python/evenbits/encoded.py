@@ -17,20 +17,28 @@ from evenbits._arrays import (
     NORMAL,
     Array,
     as_array,
+    as_floats,
+    bfloat16_bits,
     contiguous,
     greatest,
     output,
     peak_exponent,
     real,
+    require_finite,
     widened,
     workers_of,
 )
+from evenbits._certificate import distances
 from evenbits._chunks import CHUNK, for_row_chunks
 from evenbits.codings import Coding, parse
+from evenbits.codings.streams import default_floats
 from evenbits.meaning import Meaning
 from evenbits.spec import EncodedError, Spec, canonical_json
 
 __all__ = ["Encoded", "EncodedError", "canonical_json", "decode", "validate"]
+
+ERRORS = "errors"
+"""The plane of a certificate: float32, a number a row, which |x - decode| does not exceed. No spec tells of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +100,56 @@ class Encoded:
             raise ValueError(f"bits is {bits}; method {self.method!r} has no stream that can be cut")
         validate(self)
         allowed = int(min(most * values / 8, 2**62)) if values else 2**62
-        shorter, planes = coding.cut(self.planes, allowed)
+        shorter, planes = coding.cut({name: plane for name, plane in self.planes.items() if name != ERRORS}, allowed)
         return Encoded(planes, shorter.to_dict())
 
-    def error(self, x: ArrayLike) -> float:
-        """Relative error |x - decode| / |x| (Frobenius norms) against the array x; 0 if both are 0."""
+    def certified(self, x: ArrayLike) -> Encoded:
+        """The same codes of the array x with a certificate, 4 bytes a row: who has these planes alone knows how far x is.
+
+        Decoding gives the same numbers on every machine, so that they are compared with x here; distances are rounded up, by
+        less than 2^-22 of their size where float32 is normal. Of bfloat16 they hold with ml_dtypes and without it.
+        Raises ValueError for other shapes, NaN and infinity, distances beyond float32, and for frames of cosines, whose
+        decoding differs a little between machines.
+        """
+        if isinstance(self._meaning, Spec) and self._meaning.cosines:
+            raise ValueError("certificate: transforms of cosines are decoded a little differently by every machine; take another")
+        a, spec = self._alike(x), self._meaning
+        require_finite(as_floats(a))
+        rows, found = a.reshape(spec.rows, spec.d), np.zeros(spec.rows, np.float32)
+        halves = spec.dtype == "bfloat16"
+        with default_floats():
+            for begin, y in _decoded(self, np.dtype(np.float32) if halves else None):
+                part = rows[begin : begin + len(y)]
+                own = distances(part, y)
+                if halves:
+                    own = np.maximum(own, distances(part, widened(bfloat16_bits(within(y, spec.dtype)))))
+                found[begin : begin + len(y)] = own
+        if not np.isfinite(found).all():
+            raise ValueError(f"certificate: the error of row {int(np.isinf(found).argmax())} is beyond float32; scale x down")
+        return Encoded({**self.planes, ERRORS: found}, self.spec)
+
+    def certified_error(self) -> Array:
+        """Bounds of |x - decode| for every row of the x that was encoded, of shape (leading axes), by its certificate.
+
+        Raises ValueError if there is none.
+        """
+        if ERRORS not in self.planes:
+            raise ValueError("the codes have no certificate; pass certificate=True to quantize, or take Encoded.certified(x)")
+        validate(self)
+        spec = self._meaning
+        leading = self.shape[: -max(1, len(spec.axes) if isinstance(spec, Spec) else 1)]
+        return self.planes[ERRORS].reshape(leading)
+
+    def _alike(self, x: ArrayLike) -> Array:
+        """x as an array of this shape."""
         a = as_array(x)
         if a.shape != self.shape:
             raise ValueError(f"x has shape {a.shape}; the encoded array has {self.shape}")
+        return a
+
+    def error(self, x: ArrayLike) -> float:
+        """Relative error |x - decode| / |x| (Frobenius norms) against the array x; 0 if both are 0."""
+        a = self._alike(x)
         top = greatest(a)
         exponent = -math.frexp(top)[1] if top > 0 and not 1 / NORMAL < top < NORMAL else 0
         rows, norm, residual = a.reshape(self._meaning.rows, self._meaning.d), 0.0, 0.0
@@ -116,6 +166,8 @@ def validate(encoded: Encoded) -> None:
     layout = spec.layout()
     if not isinstance(encoded.planes, Mapping):
         raise EncodedError("planes is not a dictionary")
+    if ERRORS in encoded.planes:
+        layout = {**layout, ERRORS: ("float32", (spec.rows,))}
     for name in encoded.planes:
         if name not in layout:
             raise EncodedError(f"plane {name!r} is unknown to method {spec.method!r}; it has {', '.join(layout)}")
@@ -131,6 +183,8 @@ def validate(encoded: Encoded) -> None:
         numbers = widened(plane) if halves else plane
         if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
             raise EncodedError(f"plane {name!r} holds a number that is not finite")
+    if (encoded.planes.get(ERRORS, np.zeros(0)) < 0).any():
+        raise EncodedError(f"plane {ERRORS!r} holds a number below 0")
     if isinstance(spec, Coding):
         spec.check(encoded.planes)
 
@@ -161,14 +215,14 @@ def decode(encoded: Encoded, *, bits: float | None = None, out: Array | None = N
     return out
 
 
-def _decoded(encoded: Encoded) -> Iterator[tuple[int, Array]]:
-    """What ``decode`` gives, a few rows at a time, each with the number of the first."""
+def _decoded(encoded: Encoded, dtype: np.dtype[Any] | None = None) -> Iterator[tuple[int, Array]]:
+    """What ``decode`` gives, or would in another dtype, a few rows at a time, each with the number of the first."""
     restore = _restore(encoded)
     spec = restore.spec
     turned = isinstance(spec, Coding) and spec.turned
     step = max(spec.rows, 1) if turned else max(1, CHUNK // max(spec.length, 1))
     for begin in range(0, spec.rows if spec.d else 0, step):
-        out = np.empty((min(step, spec.rows - begin), spec.d), value_dtype(spec.dtype))
+        out = np.empty((min(step, spec.rows - begin), spec.d), dtype or value_dtype(spec.dtype))
         restore.fill_all(out, 1) if turned else restore.fill(begin, begin + len(out), out)
         yield begin, out
 

@@ -1,6 +1,7 @@
 """The spec: a small dictionary that says, with the planes, how an array is decoded. Format version 1.
 
-Of digits on a grid, that is; a spec with the key "coding" is one of ``evenbits.codings``.
+Of digits on a grid, that is; a spec with the key "coding" is one of ``evenbits.codings``. Besides the planes that follow from
+it, any array may have ``errors``, float32 (rows,): what |x - decode| does not exceed, for the x that was encoded.
 
 | key | meaning |
 |---|---|
@@ -165,6 +166,11 @@ class Spec:
         return self.embedding is not None or self.kept < self.length or self.grid == PAIRS
 
     @property
+    def cosines(self) -> bool:
+        """Whether decoding takes transforms whose last bits differ between machines."""
+        return self.transform not in PORTABLE or (self.embedding is not None and self.embedding.kind == "dct_frame")
+
+    @property
     def top(self) -> int:
         """The greatest level count of a digit."""
         return self.codes.levels + (self.codes.upper > 0)
@@ -269,11 +275,10 @@ class Spec:
         books = top.books("books", codes) if paired and "books" in spec else None
         portable = top.rest.pop("portable", True)
         top.finish()
-        cosines = transform not in PORTABLE or (embedding is not None and embedding.kind == "dct_frame")
-        if not isinstance(portable, bool) or (cosines and portable):
-            raise EncodedError(f"spec.portable is {portable!r}; it must be false where there are cosine transforms")
         out = cls(method, bits, shape, dtype, grid, codes, scale_dtype, group, kept, embedding, seed, stream,
-                  transform, axes, books, portable)  # fmt: skip
+                  transform, axes, books, portable is True)  # fmt: skip
+        if not isinstance(portable, bool) or (out.cosines and portable):
+            raise EncodedError(f"spec.portable is {portable!r}; it must be false where there are cosine transforms")
         if not possible(grid, codes):
             raise EncodedError(f"spec.codes.levels is {codes.levels}, which grid {grid!r} does not have")
         if (embedding or grid == PAIRS) and group not in (0, max(kept, 1)):

@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 from evenbits import container
-from evenbits._tensorfile import Tensor
+from evenbits._tensorfile import Tensor, tensor_like
 from evenbits.codings import Coding
+from evenbits.encoded import ERRORS
 from evenbits.models.read import Model
 from evenbits.quantizers import method_named
 from evenbits.quantizers.base import Quantizer
@@ -123,6 +124,7 @@ def make_plan(
     seed: int = 0,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
+    certificate: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Decide for every tensor. Exactly one of ``bits`` and ``budget`` is given.
@@ -136,7 +138,7 @@ def make_plan(
     chosen = {name: tensor for name, tensor in model.tensors.items() if name not in kept}
     if not chosen:
         raise ValueError(f"{model.path} has no tensor to quantize; choose some by include patterns")
-    layouts = _Layouts(chosen, maker(method, seed, options or {}), STEPS if method_named(method).fixed else FINE)
+    layouts = _Layouts(chosen, maker(method, seed, options or {}), STEPS if method_named(method).fixed else FINE, certificate)
     spare = 0
     if budget is None:
         assert bits is not None
@@ -188,10 +190,12 @@ def maker(method: str, seed: int, options: Mapping[str, Any]) -> Callable[[Rate,
 
 
 class _Layouts:
-    """The specs of a model's tensors at any rate, of which multiples of 1 / ``steps`` are tried."""
+    """The specs of a model's tensors, certified or not, at any rate, of which multiples of 1 / ``steps`` are tried."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], make: Callable[[Rate, int], Quantizer], steps: int) -> None:
-        self.tensors, self.make, self.steps = tensors, make, steps
+    def __init__(
+        self, tensors: Mapping[str, Tensor], make: Callable[[Rate, int], Quantizer], steps: int, certificate: bool
+    ) -> None:
+        self.tensors, self.make, self.steps, self.certificate = tensors, make, steps, certificate
         # Every tensor draws numbers of its own, so that the errors of two of them have nothing in common.
         self.streams = {name: i for i, name in enumerate(sorted(tensors))}
 
@@ -208,19 +212,31 @@ class _Layouts:
                 spec = quantizer.spec(rows_of(tensor.shape), tensor.dtype_name)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
-            if spec.nbytes() < tensor.nbytes:
+            if spec.nbytes() + self.besides(quantizer, spec) < tensor.nbytes:
                 specs[name] = spec
         return specs
 
+    def besides(self, quantizer: Quantizer, spec: Spec | Coding) -> int:
+        """Bytes of a certificate."""
+        return quantizer.certificate_bytes(spec.shape) if self.certificate else 0
+
     def longest(self, rate: Rate) -> dict[str, container.Entry]:
         """The longest that their entries in a file can be."""
-        specs = self.specs(rate)
-        whole = {name: self.quantizer(name, rate).longest(spec.shape, spec.dtype) for name, spec in specs.items()}
-        return {name: container.entry_of(name, spec, own_shape(self.tensors[name])) for name, spec in whole.items()}
+        entries = {}
+        for name, spec in self.specs(rate).items():
+            whole = self.quantizer(name, rate).longest(spec.shape, spec.dtype)
+            entries[name] = container.entry_of(name, whole, own_shape(self.tensors[name]))
+            if self.certificate:
+                entries[name].planes[ERRORS] = tensor_like("float32", (spec.rows,))
+        return entries
 
     def ceilings(self, rate: Rate) -> dict[str, int]:
         """Bytes that these tensors take at most."""
-        return {name: self.quantizer(name, rate).nbytes(spec.shape, spec.dtype) for name, spec in self.specs(rate).items()}
+        ceilings = {}
+        for name, spec in self.specs(rate).items():
+            quantizer = self.quantizer(name, rate)
+            ceilings[name] = quantizer.nbytes(spec.shape, spec.dtype) + self.besides(quantizer, spec)
+        return ceilings
 
     def nbytes(self, rate: Rate) -> int:
         """Of all tensors, kept ones included."""

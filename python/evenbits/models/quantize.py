@@ -11,7 +11,7 @@ import numpy as np
 from evenbits import container
 from evenbits._arrays import Array, as_floats, require_finite
 from evenbits._tensorfile import Path, Tensor, write_file
-from evenbits.encoded import Encoded
+from evenbits.encoded import ERRORS, Encoded
 from evenbits.models.plan import RESERVE, Rate, head_bytes, make_plan, own_shape, parse_budget, rows_of
 from evenbits.models.read import open_model
 from evenbits.models.report import Report, Row
@@ -38,6 +38,7 @@ def quantize_model(
     workers: int = 1,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
+    certificate: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
     **options: Any,
@@ -45,8 +46,10 @@ def quantize_model(
     """Quantize the matrices of a model file, one at a time, and write all tensors to ``output``.
 
     ``bits`` (4 if nothing is given) is the width of a code; ``budget`` a ceiling on the bits a value with all side
-    information, or on the size of the file ("12MB"), which entropy_trellis takes to the last thousandth. ``include`` and ``exclude`` are shell patterns of tensor names.
-    ``progress(done, total, name)`` hears of values. Raises ValueError, TypeError or OSError, and leaves no file then.
+    information, or on the size of the file ("12MB"), which entropy_trellis takes to the last thousandth. ``include`` and
+    ``exclude`` are shell patterns of tensor names. ``certificate``: codes come with a bound on the error of every row, see
+    ``Encoded.certified``. ``progress(done, total, name)`` hears of values. Raises ValueError, TypeError or OSError, and leaves
+    no file then.
     """
     if bits is not None and budget is not None:
         raise ValueError("bits and budget are both given; give one")
@@ -64,6 +67,7 @@ def quantize_model(
         seed=seed,
         include=include,
         exclude=exclude,
+        certificate=certificate,
         options=options,
     )
     entries: list[container.Entry] = []
@@ -80,8 +84,9 @@ def quantize_model(
         quantizer = plan.quantizers[name]
         if quantizer.fills and ceiling is not None:  # what others have left is shared among the tensors yet to come
             longer = max(0, len(tensor.dtype_name) - len("float32"))  # bfloat16 comes as float32
-            quantizer.allowed = plan.ceilings[name] + spare * tensor.size // (total - done) - longer
-        entry, row = _encode(name, tensor, quantizer, workers)
+            besides = longer + (quantizer.certificate_bytes(rows_of(tensor.shape)) if certificate else 0)
+            quantizer.allowed = plan.ceilings[name] + spare * tensor.size // (total - done) - besides
+        entry, row = _encode(name, tensor, quantizer, certificate, workers)
         spare += plan.ceilings.get(name, row.after) - row.after
         if name in plan.heads:
             spare += max(0, plan.heads[name] - head_bytes(entry) - RESERVE)
@@ -97,7 +102,7 @@ def quantize_model(
     )  # fmt: skip
 
 
-def _encode(name: str, tensor: Tensor, quantizer: Quantizer, workers: int) -> tuple[container.Entry, Row]:
+def _encode(name: str, tensor: Tensor, quantizer: Quantizer, certificate: bool, workers: int) -> tuple[container.Entry, Row]:
     x = tensor.floats()
     rows = x.reshape(rows_of(tensor.shape))
     try:
@@ -106,6 +111,8 @@ def _encode(name: str, tensor: Tensor, quantizer: Quantizer, workers: int) -> tu
         require_finite(as_floats(x), name)
         raise ValueError(f"{name}: {error}") from None
     encoded = Encoded(encoded.planes, encoded.spec | {"dtype": tensor.dtype_name})  # bfloat16 came as float32
+    if certificate:
+        encoded = encoded.certified(rows)
     row = Row(
         name, tensor.shape, tensor.dtype_name, tensor.nbytes, encoded.nbytes,
         method=encoded.method, bits=float(quantizer.bits), error=encoded.error(rows), norm=_norm(x),
@@ -138,16 +145,29 @@ def decode_model(
 
 
 def inspect_model(path: Path) -> list[Row]:
-    """The tensors of a model file or a file of codes (rows with a method), from its header alone."""
+    """The tensors of a model file or a file of codes (rows with a method), from its header and certificates."""
     model = open_model(path)
     if container.KEY not in model.metadata:
         return [Row(name, t.shape, t.dtype_name, t.nbytes, t.nbytes) for name, t in model.tensors.items()]
     rows = []
     for name, entry in container.read(path)[0].items():
         tensor = entry.decoded()
-        method = entry.encoded().method if entry.spec else None
-        rows.append(Row(name, tensor.shape, tensor.dtype_name, tensor.nbytes, entry.nbytes, method=method))
+        encoded = entry.encoded() if entry.spec else None
+        rows.append(
+            Row(
+                name, tensor.shape, tensor.dtype_name, tensor.nbytes, entry.nbytes,
+                method=encoded.method if encoded else None, certified=certified_norm(encoded) if encoded else None,
+            )
+        )  # fmt: skip
     return rows
+
+
+def certified_norm(encoded: Encoded) -> float | None:
+    """A bound of |x - decode|, all rows together, by its certificate; None without one."""
+    if ERRORS not in encoded.planes:
+        return None
+    errors = encoded.certified_error().astype(np.float64)
+    return float(np.sqrt(np.square(errors).sum()) * (1 + 2.0**-30))
 
 
 def _check_output(output: Path, path: Path, overwrite: bool) -> None:

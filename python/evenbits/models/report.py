@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor: bytes before and after; method, code rate and relative error if it was quantized, else why not."""
+    """One tensor: bytes before and after; method, code rate and relative error if it was quantized, else why not.
+
+    ``certified`` is what |x - decode| does not exceed, if there is a certificate.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -22,6 +26,7 @@ class Row:
     bits: float | None = None
     error: float | None = None
     norm: float = 0.0
+    certified: float | None = None
 
     @property
     def size(self) -> int:
@@ -138,6 +143,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str, total:
 
     rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
     return "\n".join([line(head), rule, *map(line, body), *([rule, line(total)] if total else [])])
+
+
+def ceiling_text(value: float) -> str:
+    """Four digits, rounded up."""
+    return f"{float(Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(value)):.4g}"
 
 
 def shape_text(shape: Iterable[int]) -> str:

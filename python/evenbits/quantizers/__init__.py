@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from evenbits._arrays import as_array
 from evenbits.encoded import Encoded
-from evenbits.quantizers.base import Quantizer, stored_dtype
+from evenbits.quantizers.base import Quantizer, flag, stored_dtype
 from evenbits.quantizers.budget import within_budget
 from evenbits.quantizers.classification_aware import ClassificationAwareQuantizer
 from evenbits.quantizers.dead_zone import DeadZone
@@ -93,6 +93,7 @@ def quantize(
     method: str = "near_democratic",
     *,
     budget: float | Fraction | None = None,
+    certificate: bool = False,
     seed: int = 0,
     workers: int = 1,
     **options: Any,
@@ -104,6 +105,7 @@ def quantize(
     radix, b < 1 one bit for a random subset; scales come on top and ``bits_per_value`` reports the sum. ``budget=B`` is a
     ceiling for any B > 0: codes, scales, tables and the spec together take at most B bits a value, or a ValueError says why
     that can't be.
+    ``certificate``: a bound on the error of every row comes with the codes, 4 bytes each, see ``Encoded.certified``.
     ``options`` are those of the method's class; methods that take ``calibration`` data take them here too. The same input,
     options and seed give the same bytes everywhere.
     Raises ValueError and TypeError that name the argument.
@@ -114,9 +116,17 @@ def quantize(
     data: Any = {name: options.pop(name) for name in ("calibration", "quantized_calibration") if name in options}
     if data and method not in calibrated_methods():
         raise TypeError(f"method is {method!r}, which takes no {next(iter(data))}; {', '.join(calibrated_methods())} do")
+    a, certificate = as_array(x), flag(certificate, "certificate")
     if budget is None:
         told = options.get("alphabet") == "infinite" or options.get("code_bits") is not None
         rate: Any = bits if bits is not None or told else 4
-        return cls(rate, seed=seed, **options).encode(x, workers=workers, **data)
-    a = as_array(x)
-    return within_budget(cls, a.shape, stored_dtype(a.dtype), budget, seed=seed, **options).encode(a, workers=workers, **data)
+        quantizer = cls(rate, seed=seed, **options)
+    else:
+        quantizer = within_budget(cls, a.shape, stored_dtype(a.dtype), budget, certificate=certificate, seed=seed, **options)
+    encoded = quantizer.encode(a, workers=workers, **data)
+    if not certificate:
+        return encoded
+    encoded = encoded.certified(a)
+    if quantizer.allowed is not None and encoded.nbytes > quantizer.allowed + quantizer.certificate_bytes(a.shape):
+        raise ValueError(f"budget is {budget}; {encoded.method!r}, taken instead, has a larger certificate: take more bits")
+    return encoded

@@ -163,6 +163,10 @@ class Quantizer:
         """The spec with the most planes and digits that an array of that shape and dtype can have."""
         return self.spec(shape, dtype)
 
+    def certificate_bytes(self, shape: tuple[int, ...]) -> int:
+        """What ``Encoded.certified`` adds to an array of that shape."""
+        return 4 * math.prod(shape[: len(shape) - len(self.row_shape(shape))])
+
     def nbytes(self, shape: tuple[int, ...], dtype: str = "float32") -> int:
         """``Encoded.nbytes`` of an array of that shape and dtype, known without its values, or the most it can be."""
         return self.spec(tuple(shape), stored_dtype(dtype)).nbytes()

@@ -15,16 +15,23 @@ STEPS = 256
 
 
 def within_budget(
-    cls: type[Quantizer], shape: tuple[int, ...], dtype: str, budget: float | Fraction, **options: Any
+    cls: type[Quantizer],
+    shape: tuple[int, ...],
+    dtype: str,
+    budget: float | Fraction,
+    *,
+    certificate: bool = False,
+    **options: Any,
 ) -> Quantizer:
-    """The quantizer of the highest rate whose ``Encoded`` of that shape takes at most ``budget`` bits a value.
+    """The quantizer of the highest rate whose ``Encoded`` of that shape takes at most ``budget`` bits a value, certified or not.
 
     Tried are all multiples of 1/256 bit from the budget down to 1 bit a coordinate, then every number of coordinates that
     have a code at all: sizes do not quite grow with the rate, since rows are padded and the spec is text.
     """
     size = math.prod(shape)
     ceiling = rational(2 * MOST_BITS if budget == math.inf else budget, "budget", math.inf)
-    allowed = int(ceiling * size) // 8
+    besides = cls(1, **options).certificate_bytes(shape) if certificate else 0
+    allowed = int(ceiling * size) // 8 - besides
     found = within_bytes(cls, shape, dtype, allowed, ceiling, **options)
     if found is not None:
         found.allowed = allowed
@@ -33,7 +40,8 @@ def within_budget(
     what = f"budget is {float(ceiling):g} bits a value: codes, scales and spec of shape {shape} do not fit into it"
     if least is None or not size:
         raise ValueError(what)
-    raise ValueError(f"{what}; the least that method {cls.method!r} can take is {8 * least.nbytes(shape, dtype) / size:.4g}")
+    most = 8 * (least.nbytes(shape, dtype) + besides) / size
+    raise ValueError(f"{what}; the least that method {cls.method!r} can take is {most:.4g}")
 
 
 def within_bytes(
