@@ -31,6 +31,14 @@ def test_levels_of_a_table(benchmark, bits, activations, isa, weights):
     benchmark(product, np.ones((1, N), np.float32), activations=activations, out=np.empty((1, N), np.float32))
 
 
+@pytest.mark.parametrize("columns", [1, 8, 64])
+@pytest.mark.parametrize("bits", [1, 2, 2.5, 4])
+def test_trellises(benchmark, bits, columns, isa, weights):
+    benchmark.group = f"{columns} columns"
+    product = Linear(quantize(weights, bits, "trellis", memory=8, rotate=False))
+    benchmark(product, np.ones((columns, N), np.float32), out=np.empty((columns, N), np.float32))
+
+
 @pytest.mark.parametrize("bits", [2.5, 12])
 def test_rates_that_are_decoded(benchmark, bits, weights):
     benchmark.group = "1 columns"

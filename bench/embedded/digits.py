@@ -33,6 +33,14 @@ from evenbits.models.digits import load_digits
 
 DATA = Path(evenbits.__file__).parent / "data" / "digits.safetensors"
 SEEDS, TEST = range(10), 500
+UNBIASED = {"fit": "unbiased"}
+RUNS: list[tuple[str, float, dict[str, str]]] = [
+    *(("trellis", bits, {}) for bits in (1, 1.5, 2, 2.5, 3)),
+    ("trellis", 2, UNBIASED),
+    *(("near_democratic", bits, {}) for bits in (1, 2, 3, 4, 8)),
+    ("near_democratic", 2, UNBIASED),
+    *(("uniform", bits, {}) for bits in (2, 3, 4, 8)),
+]
 
 
 USES_ALL = """#include "model.h"
@@ -109,38 +117,37 @@ def row(what: str, accuracy: str, **numbers: object) -> None:
 
 
 def ours(directory: Path, images: np.ndarray, digits: Any) -> None:
-    for method in ("near_democratic", "uniform"):
-        for bits in (2, 3, 4, 8):
-            found = []
-            for seed in SEEDS if method == "near_democratic" else (0,):
-                file = directory / f"{method}{bits}{seed}.safetensors"
-                quantize_model(DATA, file, bits=bits, method=method, seed=seed)
-                ready = prepare(file, samples=images, input_scale="1/16")
-                y = ready.run(ready.inputs) * ready.planned.layers[-1].output_scale
-                x = images / 16
-                for i, (w, b) in enumerate(zip(digits.weights, digits.biases, strict=True)):
-                    x = (np.maximum(x, 0) if i else x) @ w.T.astype(np.float64) + b
-                right = np.mean(ready.run(digits.images.astype(np.int64)).argmax(axis=1) == digits.labels)
-                found.append((float(np.sum((y - x) ** 2)), right, file))
-            mean = np.mean([right for _, right, _ in found])
-            _, right, file = min(found)
-            out = directory / f"{method}{bits}"
-            report = export_c(file, out, samples=images, input_scale="1/16")
-            sources = [out / "model.c", out / "evenbits_decode.c"]
-            total = flash(out, TARGETS["cortex-m4"], sources, "-Os")
-            numbers: dict[str, object] = {"weights": report["flash_bytes"], "flash": total, "RAM": report["ram_bytes"]}
-            x = digits.images[0].astype(np.int64)
-            for core, options in (("cortex-m4", ["-O2"]), ("cortex-m4", ["-Os"]), ("cortex-m0", ["-O2"])):
-                run = TARGETS["cortex-m3" if core == "cortex-m0" else core]
-                extra = ["-mcpu=cortex-m0"] if core == "cortex-m0" else []
-                count, stack = measure(run, out, {"model": x}, *extra, *options)["model"]
-                numbers[f"{core[7:]} {options[0]}"] = f"{count:.0f} (stack {stack})"
-            main = directory / "main.c"
-            main.write_text(HOST % ",".join(map(str, x)))
-            subprocess.run(["cc", "-O2", f"-I{out}", main, *sources, "-o", directory / "host"], check=True)
-            if shutil.which("valgrind"):
-                numbers["x86"] = (callgrind(directory / "host", 101) - callgrind(directory / "host", 1)) // 100
-            row(f"evenbits {method} {bits} bits", f"{right:.1%} (mean {mean:.1%})", **numbers)
+    for method, bits, options in RUNS:
+        found = []
+        for seed in SEEDS if method != "uniform" else (0,):
+            file = directory / f"{method}{bits}{seed}{len(options)}.safetensors"
+            quantize_model(DATA, file, bits=bits, method=method, seed=seed, **options)
+            ready = prepare(file, samples=images, input_scale="1/16")
+            y = ready.run(ready.inputs) * ready.planned.layers[-1].output_scale
+            x = images / 16
+            for i, (w, b) in enumerate(zip(digits.weights, digits.biases, strict=True)):
+                x = (np.maximum(x, 0) if i else x) @ w.T.astype(np.float64) + b
+            right = np.mean(ready.run(digits.images.astype(np.int64)).argmax(axis=1) == digits.labels)
+            found.append((float(np.sum((y - x) ** 2)), right, file))
+        mean = np.mean([right for _, right, _ in found])
+        _, right, file = min(found)
+        out = directory / f"{method}{bits}{len(options)}"
+        report = export_c(file, out, samples=images, input_scale="1/16")
+        sources = [out / "model.c", out / "evenbits_decode.c"]
+        total = flash(out, TARGETS["cortex-m4"], sources, "-Os")
+        numbers: dict[str, object] = {"weights": report["flash_bytes"], "flash": total, "RAM": report["ram_bytes"]}
+        x = digits.images[0].astype(np.int64)
+        for core, level in (("cortex-m4", "-O2"), ("cortex-m4", "-Os"), ("cortex-m0", "-O2")):
+            run = TARGETS["cortex-m3" if core == "cortex-m0" else core]
+            extra = ["-mcpu=cortex-m0"] if core == "cortex-m0" else []
+            count, stack = measure(run, out, {"model": x}, *extra, level)["model"]
+            numbers[f"{core[7:]} {level}"] = f"{count:.0f} (stack {stack})"
+        main = directory / "main.c"
+        main.write_text(HOST % ",".join(map(str, x)))
+        subprocess.run(["cc", "-O2", f"-I{out}", main, *sources, "-o", directory / "host"], check=True)
+        if shutil.which("valgrind"):
+            numbers["x86"] = (callgrind(directory / "host", 101) - callgrind(directory / "host", 1)) // 100
+        row(f"evenbits {method} {bits:g} bits{' unbiased' if options else ''}", f"{right:.1%} (mean {mean:.1%})", **numbers)
 
 
 def peers(directory: Path, images: np.ndarray, digits: Any) -> None:

@@ -1,4 +1,4 @@
-"""Instructions a weight of 64 x 256 matrices at every width: python bench/embedded/instructions.py"""
+"""Instructions a weight of 64 x 256 matrices at every width, and of trellises: python bench/embedded/instructions.py"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import evenbits
 from evenbits.export import export_c
 
 ROWS, COLUMNS = 64, 256
+RATES = (1, 1.5, 2, 2.5, 3, 4)
 BUILDS = (
     ("cortex-m0", ["-Os"]),
     ("cortex-m0", ["-O2"]),
@@ -36,6 +37,11 @@ def main() -> None:
                 evenbits.save(directory / f"{name}.evb", {"0.weight": evenbits.quantize(weights, bits, method, **options)})
                 export_c(directory / f"{name}.evb", directory, samples=x, input_scale=1, name=name)
                 inputs[name] = x[0]
+        for bits in RATES:
+            name = f"trellis_{int(10 * bits)}"
+            evenbits.save(directory / f"{name}.evb", {"0.weight": evenbits.quantize(weights, bits, "trellis", rotate=False)})
+            export_c(directory / f"{name}.evb", directory, samples=x, input_scale=1, name=name)
+            inputs[name] = x[0]
         for core, options in BUILDS:
             if TARGETS[core].missing():
                 continue
@@ -43,10 +49,14 @@ def main() -> None:
                 found = measure(TARGETS["cortex-m3"], directory, inputs, "-mcpu=cortex-m0", *options)
             else:
                 found = measure(TARGETS[core], directory, inputs, *options)
-            stack = max(size for _, size in found.values())
+            stack = max(size for name, (_, size) in found.items() if "trellis" not in name)
             for method in ("lloyd_max", "uniform"):
                 a_weight = [f"{found[f'{method}_{bits}'][0] / (ROWS * COLUMNS):5.2f}" for bits in range(1, 9)]
                 print(f"{core:11} {' '.join(options):24} {method:10}", *a_weight, f"  stack {stack}")
+            trellises = {bits: found[f"trellis_{int(10 * bits)}"] for bits in RATES}
+            a_weight = [f"{bits:g}: {count / (ROWS * COLUMNS):5.2f}" for bits, (count, _) in trellises.items()]
+            deepest = max(size for _, size in trellises.values())
+            print(f"{core:11} {' '.join(options):24} trellis   ", *a_weight, f"  stack {deepest}")
 
 
 if __name__ == "__main__":

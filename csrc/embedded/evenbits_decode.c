@@ -315,7 +315,7 @@ EB_MATVECS(eb_matvec, eb_layer_i8, finished(w, r, w->codes.per ? digit_row(w, x,
 #ifndef EB_SUM_OF_BYTES
 EB_INLINE int32_t sum_of_bytes(uint32_t h) {
   const uint32_t pairs = (h & 0xFF00FFu) + (h >> 8 & 0xFF00FFu);
-  return (int32_t)((pairs & 0xFFFFu) + (pairs >> 16));
+  return (int32_t)((pairs + (pairs << 16)) >> 16);
 }
 #define EB_SUM_OF_BYTES(h, more) (sum_of_bytes(h) + (more))
 #endif
