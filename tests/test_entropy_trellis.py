@@ -171,10 +171,11 @@ def test_files_are_read_and_verified(tmp_path, rng):
         np.testing.assert_array_equal(e.decode(), codes[name].decode())
 
 
-def test_damaged_planes_are_refused_in_words_or_decode_to_numbers(rng):
-    e = quantize(rng.laplace(size=(5, 600)), 2, "entropy_trellis")
-    for i in range(80):
-        name = ("stream", "lengths", "offsets", "stream")[i % 4]
+@pytest.mark.parametrize("law", ["empirical", "gaussian"])
+def test_damaged_planes_are_refused_in_words_or_decode_to_numbers(law, rng):
+    e = quantize(rng.laplace(size=(5, 600)), 2, "entropy_trellis", law=law)
+    for i in range(60):
+        name = ("stream", "lengths", "offsets", "stream")[i % 4] if law == "empirical" else ("stream", "law")[i % 2]
         plane = e.planes[name].copy()
         plane.view(np.uint8).reshape(-1)[rng.integers(0, plane.nbytes, 1 + i % 3)] ^= rng.integers(1, 256, dtype=np.uint8)
         try:
@@ -183,7 +184,7 @@ def test_damaged_planes_are_refused_in_words_or_decode_to_numbers(rng):
             assert "plane 'stream' makes no sense in block 0 of 1" in str(error)
     stream = e.planes["stream"]
     for n in range(0, stream.size, 37):
-        cut = Encoded({**e.planes, "stream": stream[:n], "sizes": np.array([n], np.uint32)}, {**e.spec, "bytes": n})
+        cut = Encoded({**e.planes, "stream": stream[:n]}, {**e.spec, "bytes": n})
         with pytest.raises(EncodedError, match="plane 'stream' makes no sense in block" if n else "is unknown to method"):
             decode(cut)
 
@@ -200,6 +201,11 @@ def test_damaged_planes_are_refused_in_words_or_decode_to_numbers(rng):
         ({"per": "column"}, "spec.per is 'column'"),
         ({"shape": [2**20, 2**20]}, "fewer than 2\\^32"),
         ({"extra": 1}, "spec.extra is unknown"),
+        ({"contexts": 2}, "spec.contexts is 2"),
+        ({"contexts": 6}, "spec.contexts is 6"),
+        ({"contexts": 8, "order": 2}, "spec.contexts is 8; it must be 4 or 8, at most the 4 states"),
+        ({"contexts": 8, "top": 3}, "plane 'law' is unknown"),
+        ({"exponent": 2000}, "spec.exponent is 2000"),
         ({"outliers": 2}, "plane 'outliers' is missing"),
     ],
 )
@@ -216,6 +222,7 @@ def test_planes_that_contradict_each_other_are_refused(rng):
     for places in ([3507, 1600], [1600, 1600], [1600, 10000]):
         with pytest.raises(EncodedError, match="plane 'places' must ascend, below 10000"):
             decode(Encoded({**e.planes, "places": np.array(places, np.uint32)}, e.spec))
+    e = quantize(x, 3, "entropy_trellis", rotate=False, rows_per_block=7)
     with pytest.raises(EncodedError, match="plane 'sizes' does not add up"):
         decode(Encoded({**e.planes, "sizes": e.planes["sizes"] + np.uint32(1)}, e.spec))
 
@@ -227,6 +234,7 @@ def test_planes_that_contradict_each_other_are_refused(rng):
         ({"states": 512}, "states is 512"),
         ({"per": "column"}, "per is 'column'"),
         ({"fit": "range"}, "fit is 'range'"),
+        ({"law": "cauchy"}, "law is 'cauchy'"),
         ({"rows_per_block": 0}, "rows_per_block is 0"),
         ({"bits": 17}, "bits is 17"),
     ],

@@ -101,9 +101,9 @@ def test_codes_are_those_of_quantize(method, bits, model, arrays):
 
 def test_codes_of_entropy_trellis_are_those_of_quantize_where_a_tensor_is_worth_its_model(model, rng, tmp_path):
     x = rng.standard_normal((128, 256), dtype=np.float32)
-    save_file({"large": x, "small": x[:16, :16].copy()}, model)
+    save_file({"large": x, "small": x[:2, :16].copy()}, model)
     found = load(quantize_model(model, method="entropy_trellis", bits=2, seed=3).output)
-    np.testing.assert_array_equal(found["small"], x[:16, :16])
+    np.testing.assert_array_equal(found["small"], x[:2, :16])
     expected = quantize(x, 2, "entropy_trellis", seed=3)
     assert found["large"].spec == expected.spec and found["large"].planes.keys() == expected.planes.keys()
     for name, plane in expected.planes.items():

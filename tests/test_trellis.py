@@ -12,15 +12,15 @@ from evenbits.trellis import FINENESS, MACHINES, Model, fitted, guessed, lanes_o
 U8 = np.uint8
 
 
-def model_of(rng, top):
-    lengths = np.minimum(np.arange(top + 1) * 12 + rng.integers(0, 9, (2, top + 1)), 255).astype(U8)
-    return Model(lengths, rng.integers(-20, 40, (2, top + 1)).astype(np.int8))
+def model_of(rng, top, contexts=2):
+    lengths = np.minimum(np.arange(top + 1) * 12 + rng.integers(0, 9, (contexts, top + 1)), 255).astype(U8)
+    return Model(lengths, rng.integers(-20, 40, (contexts, top + 1)).astype(np.int8))
 
 
 def searched(x, lanes, order, model, price):
     tables, symbols = model.candidates(price), np.empty(x.size, np.uint16)
     counts, sums = np.zeros(model.symbols, np.uint64), np.zeros(model.symbols)
-    _core.trellis_search(x, lanes, order, FINENESS, *tables, symbols, counts, sums)
+    _core.trellis_search(x, lanes, order, model.contexts, FINENESS, *tables, symbols, counts, sums)
     return symbols, counts, sums, tables
 
 
@@ -32,7 +32,7 @@ def written(symbols, lanes, order, model, room=None):
 
 def read(stream, n, lanes, order, model):
     y = np.full(n, np.nan, np.float32)
-    return _core.trellis_read(stream, lanes, order, model.shares, model.starts, model.slots, model.values, y), y
+    return _core.trellis_read(stream, lanes, order, model.contexts, model.shares, model.starts, model.slots, model.values, y), y
 
 
 @pytest.mark.parametrize("order", range(2, 9))
@@ -40,7 +40,7 @@ def read(stream, n, lanes, order, model):
 def test_searches_and_bytes_are_the_references(isa, order, n, lanes, rng):
     if order > 4 and n > 200:
         n = 150
-    model = model_of(rng, 6)
+    model = model_of(rng, 6, min(2 << n % 3, 1 << order))
     x = (3 * rng.standard_normal(n)).astype(np.float32)
     x[:: 1 + n // 5] = [0.0, -0.0, 1e9, -1e4, 14.9, 3.0][: len(x[:: 1 + n // 5])]
     symbols, counts, sums, tables = searched(x, lanes, order, model, 0.5)
@@ -120,9 +120,9 @@ def test_logarithms_are_right():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.binary(max_size=300), st.integers(1, 400), st.integers(1, 16), st.integers(2, 8))
-def test_any_bytes_decode_to_something_or_are_refused(data, n, lanes, order):
-    model = model_of(np.random.default_rng(0), 5)
+@given(st.binary(max_size=300), st.integers(1, 400), st.integers(1, 16), st.integers(2, 8), st.sampled_from([2, 4]))
+def test_any_bytes_decode_to_something_or_are_refused(data, n, lanes, order, contexts):
+    model = model_of(np.random.default_rng(0), 5, contexts)
     whole, y = read(np.frombuffer(data, U8), n, lanes, order, model)
     found = reference.read(data, n, lanes, order, model.shares, model.starts, model.slots)
     assert whole == (found is not None) and np.isin(y, model.values).all()
@@ -139,7 +139,7 @@ def test_the_extension_refuses_what_could_touch_foreign_memory(rng):
     points, prices, magnitudes = model.candidates(0.5)
 
     def search(**change):
-        arguments = {"x": x, "lanes": 1, "order": 3, "fineness": 8.0, "points": points, "prices": prices}
+        arguments = {"x": x, "lanes": 1, "order": 3, "contexts": 2, "fineness": 8.0, "points": points, "prices": prices}
         arguments |= {"magnitudes": magnitudes, "symbols": symbols, "counts": counts, "sums": sums}
         _core.trellis_search(**(arguments | change))
 
@@ -149,6 +149,9 @@ def test_the_extension_refuses_what_could_touch_foreign_memory(rng):
         ({"lanes": 17}, "1 to 16 lanes"),
         ({"order": 1}, "order of 2 to 8"),
         ({"order": 9}, "order of 2 to 8"),
+        ({"contexts": 3}, "2, 4 or 8 contexts"),
+        ({"contexts": 8, "order": 2}, "as many as states"),
+        ({"contexts": 4}, "beyond what counts can hold"),
         ({"fineness": math.nan}, "positive size"),
         ({"x": x[:0]}, "there must be values"),
         ({"prices": prices[:1].copy()}, "prices must have"),
@@ -167,8 +170,8 @@ def test_the_extension_refuses_what_could_touch_foreign_memory(rng):
     with pytest.raises(ValueError, match="shares must be positive"):
         _core.trellis_write(symbols, 1, 3, shares, starts + np.uint32(1 << 14), out)
     with pytest.raises(ValueError, match="slots must have 32768"):
-        _core.trellis_read(out, 1, 3, shares, starts, slots[:-1].copy(), values, y)
+        _core.trellis_read(out, 1, 3, 2, shares, starts, slots[:-1].copy(), values, y)
     with pytest.raises(ValueError, match="symbol that shares lacks"):
-        _core.trellis_read(out, 1, 3, shares, starts, np.full_like(slots, 14), values, y)
+        _core.trellis_read(out, 1, 3, 2, shares, starts, np.full_like(slots, 14), values, y)
     with pytest.raises(ValueError, match="values must have 14"):
-        _core.trellis_read(out, 1, 3, shares, starts, slots, values[:-1].copy(), y)
+        _core.trellis_read(out, 1, 3, 2, shares, starts, slots, values[:-1].copy(), y)

@@ -61,6 +61,7 @@ struct Reader {
 int trellis_read(const evenbits_trellis* t, const std::uint8_t* in, std::size_t size, float* y) {
   const Machine machine(t->order);
   const Sequences of(t->n, t->lanes);
+  const std::uint32_t low_bits = t->contexts - 1, shift = t->contexts == 8 ? 3 : t->contexts == 4 ? 2 : 1;
   Reader bytes{in, in + size};
   std::uint32_t x[kSequences], state[kSequences] = {};
   std::uint8_t next[512];
@@ -75,10 +76,10 @@ int trellis_read(const evenbits_trellis* t, const std::uint8_t* in, std::size_t 
     const std::size_t left = of.length - first, count = left < kSteps ? left : kSteps;
     for (std::size_t i = 0; i < count; ++i) {
       const auto decode = [&](std::size_t l) __attribute__((always_inline)) {
-        const std::uint32_t q = state[l] & 1, slot = x[l] & (kShares - 1);
-        const std::uint32_t symbol = t->slots[q << kShareBits | slot];
+        const std::uint32_t context = state[l] & low_bits, slot = x[l] & (kShares - 1);
+        const std::uint32_t symbol = t->slots[context << kShareBits | slot];
         found[l][i] = t->values[symbol];
-        state[l] = next[2 * state[l] + (((symbol >> 1) + 1) >> 1 & 1)];
+        state[l] = next[2 * state[l] + (((symbol >> shift) + 1) >> 1 & 1)];
         return t->shares[symbol] * (x[l] >> kShareBits) + slot - t->starts[symbol];
       };
       const std::size_t lanes = of.active(first + i);

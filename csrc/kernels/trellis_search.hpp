@@ -1,8 +1,8 @@
 // The cheapest path through an entropy-coded trellis, by Viterbi's algorithm, 16 sequences at once.
 //
 // Two quantizers share a grid: even numbers are what the first can mean, odd ones and 0 the second. State s takes quantizer s
-// mod 2; the parity of the index k in it leads to the next state. Costs are floats, added in one order, so that all
-// instruction sets take the same path.
+// mod 2, and its law is that of context s mod 2, 4 or 8; the parity of the index k leads to the next state. Costs are floats,
+// added in one order, so that all instruction sets take the same path.
 #pragma once
 
 #include <cstring>
@@ -82,27 +82,30 @@ EVENBITS_INLINE Four mix(Four a, Four b) {
 #endif
 }
 
-// What the best index of either quantizer and parity costs, for each step and sequence.
+// What the best index of either parity costs in every context, for each step and sequence: row 2 contexts i + 2 context + parity.
 struct Costs {
-  alignas(64) float of[kSteps][4][kSequences];
+  alignas(64) float of[kSteps * 16][kSequences];
 
+  template <std::size_t Contexts>
   void fill(const evenbits_trellis& t, const Stretch& s) {
     for (std::size_t l = 0; l < kSequences; l += 4)
-      for (std::size_t i = 0; i < kSteps; ++i) {
-        const auto cost = [&](std::size_t lane) {
-          const std::size_t bin = 4 * std::size_t(s.bin[lane][i]);
-          Four point, price;
-          std::memcpy(&point, t.points + bin, 16), std::memcpy(&price, t.prices + bin, 16);
-          const Four e = s.size[lane][i] - point;
-          return e * e + price;
-        };
-        const Four a = cost(l), b = cost(l + 1), c = cost(l + 2), d = cost(l + 3);
-        const Four ab = mix<0, 4, 1, 5>(a, b), cd = mix<0, 4, 1, 5>(c, d);
-        const Four ef = mix<2, 6, 3, 7>(a, b), gh = mix<2, 6, 3, 7>(c, d);
-        const auto put = [&](std::size_t k, Four v) { std::memcpy(&of[i][k][l], &v, 16); };
-        put(0, mix<0, 1, 4, 5>(ab, cd)), put(1, mix<2, 3, 6, 7>(ab, cd));
-        put(2, mix<0, 1, 4, 5>(ef, gh)), put(3, mix<2, 3, 6, 7>(ef, gh));
-      }
+      for (std::size_t i = 0; i < kSteps; ++i)
+        for (std::size_t k = 0; k < 2 * Contexts; k += 4) {
+          const auto cost = [&](std::size_t lane) __attribute__((always_inline)) {
+            const std::size_t bin = 2 * Contexts * std::size_t(s.bin[lane][i]) + k;
+            Four point, price;
+            std::memcpy(&point, t.points + bin, 16), std::memcpy(&price, t.prices + bin, 16);
+            const Four e = s.size[lane][i] - point;
+            return e * e + price;
+          };
+          const Four a = cost(l), b = cost(l + 1), c = cost(l + 2), d = cost(l + 3);
+          const Four ab = mix<0, 4, 1, 5>(a, b), cd = mix<0, 4, 1, 5>(c, d);
+          const Four ef = mix<2, 6, 3, 7>(a, b), gh = mix<2, 6, 3, 7>(c, d);
+          float (*to)[kSequences] = of + 2 * Contexts * i + k;
+          const auto put = [&](std::size_t row, Four v) { std::memcpy(&to[row][l], &v, 16); };
+          put(0, mix<0, 1, 4, 5>(ab, cd)), put(1, mix<2, 3, 6, 7>(ab, cd));
+          put(2, mix<0, 1, 4, 5>(ef, gh)), put(3, mix<2, 3, 6, 7>(ef, gh));
+        }
   }
 };
 
@@ -114,20 +117,23 @@ struct Paths {
       for (std::size_t l = 0; l < kSequences; ++l) cost[0][s][l] = s ? 1e30f : 0;
   }
   // An even number of steps. Bit n mod 32 of word n / 32 of a step: the parity by which state n was reached.
+  template <std::size_t Contexts>
   void walk(const Machine& machine, const Costs& costs, std::size_t steps, std::uint32_t* choices) {
     const std::uint32_t states = machine.states(), half = states / 2, words = (states + 31) / 32;
     for (std::size_t l = 0; l < kSequences; l += kLanes<float>)
       for (std::size_t i = 0; i < steps; ++i) {
         const float (*from)[kSequences] = cost[i & 1];
         float (*to)[kSequences] = cost[(i & 1) ^ 1];
+        const float (*each)[kSequences] = costs.of + 2 * Contexts * i;
         for (std::uint32_t q = 0; q < 2; ++q) {
-          const Vec<float> even = load(&costs.of[i][2 * q][l]), odd = load(&costs.of[i][2 * q + 1][l]);
           for (std::uint32_t begin = q * half, end; begin < (q + 1) * half; begin = end) {
             end = (begin | 31) + 1 < (q + 1) * half ? (begin | 31) + 1 : (q + 1) * half;
             Vec<std::uint32_t> chosen = {};
             if (q && half < 32) chosen = load(choices + (i * words) * kSequences + l);
             for (std::uint32_t n = begin; n < end; ++n) {
-              const Vec<float> a = load(&from[machine.before(n, 0)][l]) + even, b = load(&from[machine.before(n, 1)][l]) + odd;
+              const std::uint32_t even = machine.before(n, 0), odd = machine.before(n, 1);
+              const Vec<float> a = load(&from[even][l]) + load(&each[2 * (even % Contexts)][l]);
+              const Vec<float> b = load(&from[odd][l]) + load(&each[2 * (odd % Contexts) + 1][l]);
               chosen |= (Vec<std::uint32_t>)(b < a) & (1u << (n & 31));
               store(&to[n][l], least(b, a));
             }
@@ -152,7 +158,10 @@ std::size_t trellis_scratch(const evenbits_trellis* t) {
   return (of.length + kSteps - 1) / kSteps * kSteps * kSequences * ((Machine(t->order).states() + 31) / 32);
 }
 
-void trellis_search_f32(const evenbits_trellis* t, const float* x, std::uint16_t* symbols, std::uint32_t* scratch) {
+namespace {
+
+template <std::size_t Contexts>
+void search(const evenbits_trellis* t, const float* x, std::uint16_t* symbols, std::uint32_t* scratch) {
   const Machine machine(t->order);
   const Sequences of(t->n, t->lanes);
   const std::size_t words = (machine.states() + 31) / 32, step_words = words * kSequences;
@@ -161,8 +170,8 @@ void trellis_search_f32(const evenbits_trellis* t, const float* x, std::uint16_t
   Paths paths(machine.states());
   for (std::size_t first = 0; first < of.length; first += kSteps) {
     stretch.load(*t, of, x, first);
-    costs.fill(*t, stretch);
-    paths.walk(machine, costs, kSteps, scratch + first * step_words);
+    costs.fill<Contexts>(*t, stretch);
+    paths.walk<Contexts>(machine, costs, kSteps, scratch + first * step_words);
   }
   std::uint32_t state[kSequences];
   for (std::size_t l = 0; l < kSequences; ++l) state[l] = paths.best(machine.states(), l);
@@ -172,19 +181,27 @@ void trellis_search_f32(const evenbits_trellis* t, const float* x, std::uint16_t
     std::uint16_t found[kSequences][kSteps];
     for (std::size_t i = kSteps; i-- > 0;)
       for (std::size_t l = 0; l < kSequences; ++l) {
-        const std::uint32_t n = state[l], q = n >> (machine.order - 1);
+        const std::uint32_t n = state[l];
         const std::uint32_t parity = scratch[((first + i) * words + n / 32) * kSequences + l] >> (n & 31) & 1;
-        found[l][i] = std::uint16_t(t->magnitudes[4 * std::size_t(stretch.bin[l][i]) + 2 * q + parity] << 1 | q);
         state[l] = machine.before(n, parity);
+        const std::size_t context = state[l] % Contexts;
+        const std::uint32_t k = t->magnitudes[2 * Contexts * std::size_t(stretch.bin[l][i]) + 2 * context + parity];
+        found[l][i] = std::uint16_t(k * Contexts + context);
       }
     for (std::size_t l = 0; l < of.lanes; ++l) {  // index k as 2 |k|, or 2 k - 1 where it is positive
       const std::size_t begin = l * of.length + first, left = of.size(l, first), count = left < kSteps ? left : kSteps;
       for (std::size_t i = 0; i < count; ++i) {
-        const std::uint32_t symbol = found[l][i], k = symbol >> 1;
-        symbols[begin + i] = std::uint16_t((2 * k - (k && bits_of(x[begin + i]) >> 31 == 0)) << 1 | (symbol & 1));
+        const std::uint32_t context = found[l][i] % Contexts, k = found[l][i] / Contexts;
+        symbols[begin + i] = std::uint16_t((2 * k - (k && bits_of(x[begin + i]) >> 31 == 0)) * Contexts + context);
       }
     }
   }
+}
+
+}  // namespace
+
+void trellis_search_f32(const evenbits_trellis* t, const float* x, std::uint16_t* symbols, std::uint32_t* scratch) {
+  (t->contexts == 8 ? search<8> : t->contexts == 4 ? search<4> : search<2>)(t, x, symbols, scratch);
 }
 
 void trellis_tally(const std::uint16_t* symbols, const float* x, std::size_t n, std::uint64_t* counts, double* sums) {

@@ -158,6 +158,7 @@ def trellis_search(
     x: _Array,
     lanes: int,
     order: int,
+    contexts: int,
     fineness: float,
     points: _Array,
     prices: _Array,
@@ -168,7 +169,15 @@ def trellis_search(
 ) -> None: ...
 def trellis_write(symbols: _Array, lanes: int, order: int, shares: _Array, starts: _Array, out: _Array) -> int: ...
 def trellis_read(
-    stream: _Array, lanes: int, order: int, shares: _Array, starts: _Array, slots: _Array, values: _Array, y: _Array
+    stream: _Array,
+    lanes: int,
+    order: int,
+    contexts: int,
+    shares: _Array,
+    starts: _Array,
+    slots: _Array,
+    values: _Array,
+    y: _Array,
 ) -> bool: ...
 def encode_levels(levels: _Array, n: int, out: _Array) -> int: ...
 def decode_levels(stream: _Array, n: int, levels: _Array) -> int: ...

@@ -90,6 +90,7 @@ typedef struct evenbits_trellis {
   const uint32_t* starts;
   const uint16_t* slots;
   const float* values;
+  uint32_t contexts;
 } evenbits_trellis;
 
 typedef struct evenbits_bit_shift {

@@ -2,11 +2,14 @@
 
 Numbers, row after row, are cut into blocks of "block"; a block of m numbers is min(16, max(1, floor(m / 4096))) sequences of
 equal length, the last shorter, each of which starts in state 0 of 2^"order". Plane ``stream``, "bytes" of them: the blocks one
-after the other, of ``sizes`` bytes each, see ``evenbits.reference.trellis``. Planes ``lengths`` and ``offsets``, (2, "top" + 1):
-the model.
+after the other, of ``sizes`` bytes each, see ``evenbits.reference.trellis``. Planes ``lengths`` and ``offsets``,
+("contexts", "top" + 1): the model, of 2 contexts if the spec does not say so. Without "top" it is that of plane ``law``,
+2 "contexts" + 4 bytes, see ``evenbits.trellis_law``.
 Plane ``outliers``, float32, if the spec has "outliers" of them: numbers that replace those at ``places``, ascending.
 A number is in units of ``scale``, float64, the one of the tensor; with "per": "row" times ``rows``, float16, as well. With
 "rotated" they are coordinates of ``randomized_hadamard`` of "seed" and "stream" (0 if absent). No bytes at all mean zeros.
+Without "block" blocks are whole rows, as many as 2^18 numbers are, or at least one, but never more than 2^18 numbers; ``sizes``
+is there if there are two or more; and ``scale`` is a float32 in units of 2^"exponent" (0 if absent).
 """
 
 from __future__ import annotations
@@ -27,14 +30,22 @@ from evenbits.matrices import hadamard_length
 from evenbits.spec import EncodedError, Reader
 from evenbits.transforms import inverse_randomized_hadamard
 from evenbits.trellis import BLOCK, MOST_LEVEL, Model, lanes_of
+from evenbits.trellis_law import bytes_of, model_of
+
+MOST_EXPONENT = 1100
 
 
 @dataclass(frozen=True)
 class EntropyTrellisStream(Stream):
     coding: ClassVar[str] = "entropy_trellis"
     order: int = 3
-    block: int = BLOCK
+    given: int = 0
+    """Numbers of a block, if the spec says so."""
+    contexts: int = 2
     top: int = 0
+    few: bool = False
+    """Whether the model is that of a law."""
+    exponent: int = 0
     outliers: int = 0
     per_row: bool = False
     rotated: bool = False
@@ -51,18 +62,34 @@ class EntropyTrellisStream(Stream):
         return self.rows * self.length
 
     @property
+    def compact(self) -> bool:
+        return not self.given
+
+    @property
+    def block(self) -> int:
+        """Numbers of a block."""
+        length = max(self.length, 1)
+        return self.given or min(max(1, BLOCK // length) * length, BLOCK)
+
+    @property
+    def scale_dtype(self) -> str:
+        return "float32" if self.compact else "float64"
+
+    @property
     def blocks(self) -> int:
         return -(-self.values // self.block)
 
     def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         planes: dict[str, tuple[str, tuple[int, ...]]] = {"stream": ("uint8", (self.size,))}
         if self.size:
-            planes |= {
-                "sizes": ("uint32", (self.blocks,)),
-                "lengths": ("uint8", (2, self.top + 1)),
-                "offsets": ("int8", (2, self.top + 1)),
-                "scale": ("float64", (1,)),
-            }
+            if self.blocks > 1 or not self.compact:
+                planes["sizes"] = ("uint32", (self.blocks,))
+            if self.few:
+                planes["law"] = ("uint8", (bytes_of(self.contexts),))
+            else:
+                tables = (self.contexts, self.top + 1)
+                planes |= {"lengths": ("uint8", tables), "offsets": ("int8", tables)}
+            planes["scale"] = (self.scale_dtype, (1,))
             if self.outliers:
                 planes |= {"outliers": ("float32", (self.outliers,)), "places": ("uint32", (self.outliers,))}
             if self.per_row:
@@ -70,7 +97,15 @@ class EntropyTrellisStream(Stream):
         return planes
 
     def fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {"bytes": self.size, "order": self.order, "block": self.block, "top": self.top}
+        fields: dict[str, Any] = {"bytes": self.size, "order": self.order}
+        if self.given:
+            fields["block"] = self.given
+        if self.contexts > 2:
+            fields["contexts"] = self.contexts
+        if not self.few:
+            fields["top"] = self.top
+        if self.exponent:
+            fields["exponent"] = self.exponent
         if self.outliers:
             fields["outliers"] = self.outliers
         if self.per_row:
@@ -83,13 +118,19 @@ class EntropyTrellisStream(Stream):
     @classmethod
     def from_fields(cls, head: tuple[str, Fraction, tuple[int, ...], str], fields: Reader) -> EntropyTrellisStream:
         size, order = fields.integer("bytes", 0, MOST_BYTES), fields.integer("order", 2, 8)
-        block, top = fields.integer("block", 1, BLOCK), fields.integer("top", 0, MOST_LEVEL)
+        few, compact = "top" not in fields.rest, "block" not in fields.rest
+        block = 0 if compact else fields.integer("block", 1, BLOCK)
+        contexts = fields.integer("contexts", 4, 8) if "contexts" in fields.rest else 2
+        top = 0 if few else fields.integer("top", 0, MOST_LEVEL)
+        exponent = fields.integer("exponent", -MOST_EXPONENT, MOST_EXPONENT, 0) if compact else 0
         outliers = fields.integer("outliers", 0, MOST_VALUES, 0)
         per_row = fields.choice("per", ("row",), "tensor") == "row"
         rotated = fields.flag("rotated")
         seed = fields.integer("seed", 0, 2**64 - 1, 0) if rotated else 0
         stream = fields.integer("stream", 0, 2**64 - 1, 0) if rotated else 0
-        coding = cls(*head, size, order, block, top, outliers, per_row, rotated, seed, stream)
+        if contexts not in (2, 4, 8) or contexts > 1 << order:
+            raise EncodedError(f"spec.contexts is {contexts}; it must be 4 or 8, at most the {1 << order} states")
+        coding = cls(*head, size, order, block, contexts, top, few, exponent, outliers, per_row, rotated, seed, stream)
         if coding.values > MOST_VALUES or outliers > coding.values:
             raise EncodedError(f"spec.shape has {math.prod(head[2])} values; an entropy-coded trellis takes fewer than 2^32")
         return coding
@@ -97,7 +138,7 @@ class EntropyTrellisStream(Stream):
     def check(self, planes: Mapping[str, Array]) -> None:
         if not self.size:
             return
-        if int(planes["sizes"].sum(dtype=np.uint64)) != self.size:
+        if "sizes" in planes and int(planes["sizes"].sum(dtype=np.uint64)) != self.size:
             raise EncodedError(f"plane 'sizes' does not add up to the {self.size} bytes of plane 'stream'")
         places = planes.get("places", np.zeros(0, np.uint32))
         if (places[1:] <= places[:-1]).any() or (places >= self.values).any():
@@ -106,15 +147,16 @@ class EntropyTrellisStream(Stream):
     def decoder(self, planes: Mapping[str, Array]) -> Rows:
         if not self.size:
             return lambda begin, end: np.zeros((end - begin, self.d), np.float32)
-        model = Model(planes["lengths"], planes["offsets"])
-        starts = np.concatenate([[0], np.cumsum(planes["sizes"], dtype=np.int64)])
-        scale, dtype = float(planes["scale"][0]), np.float64 if self.dtype == "float64" else np.float32
+        model = model_of(planes["law"]) if self.few else Model(planes["lengths"], planes["offsets"])
+        starts = np.concatenate([[0], np.cumsum(planes.get("sizes", [self.size]), dtype=np.int64)])
+        scale = float(np.ldexp(float(planes["scale"][0]), self.exponent))
+        dtype = np.float64 if self.dtype == "float64" else np.float32
         plain = dtype is np.float32 and (scale == 0 or 1 / NORMAL < abs(scale) < NORMAL)
 
         def block(i: int, out: Array) -> None:
             stream = planes["stream"][starts[i] : starts[i + 1]]
             whole = _core.trellis_read(
-                stream, lanes_of(len(out)), self.order, model.shares, model.starts, model.slots, model.values, out
+                stream, lanes_of(len(out)), self.order, model.contexts, model.shares, model.starts, model.slots, model.values, out
             )
             if not whole:
                 raise EncodedError(f"plane 'stream' makes no sense in block {i} of {self.blocks}")

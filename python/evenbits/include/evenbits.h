@@ -130,23 +130,25 @@ typedef struct evenbits_path {
 } evenbits_path;
 
 /* An entropy-coded trellis of 2^order states. n values are `lanes` sequences of ceil(n / lanes), the last of them shorter; each
- * starts in state 0. A value's symbol is q + 2 i, q the quantizer that the state takes and i the index k in it: 2 |k|, or
- * 2 k - 1 if k > 0. For searching, magnitudes fall into bins, the integer below fineness |x|, at most bins - 1; each has four
- * candidates, at 2 q + k mod 2: what |k| means, the price of its bits, and |k|. For coding, the shares of 2^14 that symbols have,
- * those of one q adding up to that, where they start, and the symbol of each slot: q 2^14 + start + 0, 1, ... */
+ * starts in state 0. A value's symbol is c + contexts i, c being the state modulo contexts, of which c mod 2 says the quantizer,
+ * and i the index k in it: 2 |k|, or 2 k - 1 if k > 0. For searching, magnitudes fall into bins, the integer below fineness |x|,
+ * at most bins - 1; each has 2 contexts candidates, at 2 c + k mod 2: what |k| means, the price of its bits, and |k|. For coding,
+ * the shares of 2^14 that symbols have, those of one c adding up to that, where they start, and the symbol of each slot:
+ * c 2^14 + start + 0, 1, ... */
 typedef struct evenbits_trellis {
   size_t n;
   uint32_t lanes; /* 1 to 16 */
   uint32_t order; /* 2 to 8 */
   uint32_t bins;
   float fineness;
-  const float* points; /* 4 bins; so have prices and magnitudes */
+  const float* points; /* 2 contexts bins; so have prices and magnitudes */
   const float* prices;
   const uint16_t* magnitudes;
   const uint32_t* shares; /* one a symbol */
   const uint32_t* starts;
   const uint16_t* slots;
   const float* values; /* what symbols mean */
+  uint32_t contexts;   /* 2, 4 or 8, at most the states */
 } evenbits_trellis;
 
 /* A trellis code of a constant rate. Bits floor(i bits / per) to floor((i + 1) bits / per) of a row are those of value i; a

@@ -5,14 +5,15 @@ from fractions import Fraction
 
 from evenbits._arrays import Array, integer
 from evenbits.codings.streams import Stream
-from evenbits.codings.trellis import EntropyTrellisStream
+from evenbits.codings.trellis import MOST_EXPONENT, EntropyTrellisStream
 from evenbits.encoded import Encoded
 from evenbits.matrices import hadamard_length
 from evenbits.quantizers.base import choice, stored_dtype
 from evenbits.quantizers.stream import StreamQuantizer
 from evenbits.quantizers.trellis_rate import RateSearch
-from evenbits.spec import canonical_json
+from evenbits.spec import canonical_json, plane_bytes
 from evenbits.trellis import BLOCK, MOST_LEVEL
+from evenbits.trellis_law import LAWS
 
 
 class EntropyTrellis(StreamQuantizer):
@@ -40,6 +41,7 @@ class EntropyTrellis(StreamQuantizer):
         rotate: bool = True,
         per: str = "tensor",
         fit: str = "least_squares",
+        law: str = "auto",
         rows_per_block: int | None = None,
         seed: int = 0,
         stream: int = 0,
@@ -50,12 +52,12 @@ class EntropyTrellis(StreamQuantizer):
             raise ValueError(f"states is {states}; it must be 4, 8, 16, 32, 64, 128 or 256")
         self.rotate, self.per = bool(rotate), choice(per, "per", ("tensor", "row"))
         self.fit = choice(fit, "fit", ("least_squares", "unbiased"))
+        self.law = choice(law, "law", ("auto", "empirical", *LAWS))
         self.rows_per_block = None if rows_per_block is None else integer(rows_per_block, "rows_per_block", 1, BLOCK)
 
     def planned(self, shape: tuple[int, ...], dtype: str, size: int) -> EntropyTrellisStream:
         d = shape[-1] if shape else 1
         length = hadamard_length(d) if self.rotate and d else max(d, 1)
-        rows = max(1, BLOCK // length) if self.rows_per_block is None else self.rows_per_block
         return EntropyTrellisStream(
             self.method,
             self.bits,
@@ -63,8 +65,8 @@ class EntropyTrellis(StreamQuantizer):
             dtype,
             size,
             self.order,
-            min(rows * length, BLOCK),
-            MOST_LEVEL,
+            0 if self.rows_per_block is None else min(self.rows_per_block * length, BLOCK),
+            few=True,
             per_row=self.per == "row",
             rotated=self.rotate,
             seed=self.seed,
@@ -74,21 +76,19 @@ class EntropyTrellis(StreamQuantizer):
     def longest(self, shape: tuple[int, ...], dtype: str = "float32") -> Stream:
         plan = self.spec(shape, dtype)
         assert isinstance(plan, EntropyTrellisStream)
-        return replace(plan, outliers=plan.values)
+        exponent = -MOST_EXPONENT if plan.compact else 0
+        return replace(
+            plan, few=False, top=MOST_LEVEL, contexts=min(8, 1 << self.order), exponent=exponent, outliers=max(plan.size // 8, 1)
+        )
 
     def nbytes(self, shape: tuple[int, ...], dtype: str = "float32") -> int:
-        plan = self.spec(shape, stored_dtype(dtype))
-        return plan.size + self._besides(plan)
-
-    def _besides(self, plan: Stream) -> int:
-        """Scales and spec."""
-        assert isinstance(plan, EntropyTrellisStream)
-        longest = replace(plan, outliers=plan.values)
-        return 8 + 2 * plan.rows * plan.per_row + len(canonical_json(longest.to_dict()))
+        longest = self.longest(shape, stored_dtype(dtype))
+        assert isinstance(longest, EntropyTrellisStream)
+        apart = {name: plane for name, plane in longest.layout().items() if name in ("scale", "rows")}
+        return longest.size + plane_bytes(apart) + len(canonical_json(longest.to_dict()))
 
     def encode_rows(self, rows: Array, plan: Stream, workers: int) -> Encoded:
         assert isinstance(plan, EntropyTrellisStream)
-        most = plan.size
-        if self.allowed is not None:  # which may have more digits
-            most = self.allowed - self._besides(replace(plan, size=max(plan.size, self.allowed)))
-        return RateSearch(rows, plan, most, self.fit == "unbiased", workers).run()
+        everything = self.allowed is not None
+        most = plan.size if self.allowed is None else self.allowed
+        return RateSearch(rows, plan, most, everything, self.fit == "unbiased", self.law, workers).run()

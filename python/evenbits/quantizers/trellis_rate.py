@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,22 +15,29 @@ from evenbits._chunks import for_row_chunks
 from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.encoded import Encoded
 from evenbits.quantizers.stream import SAMPLE, sample_of, sum_of
+from evenbits.spec import canonical_json, plane_bytes
 from evenbits.transforms import randomized_hadamard
 from evenbits.trellis import BLOCK, FINENESS, MOST_LEVEL, Model, exp2, fitted, guessed, lanes_of, log2
+from evenbits.trellis_law import LAWS, bytes_of, fitted_law
 
-ROUNDS = 4
-"""Searches until a model has settled, nearly."""
+ROUNDS = {2: (4, 2), 4: (9, 4), 8: (12, 4)}
+"""Searches until a model has settled, nearly: from a guess, and from that of another step; by contexts."""
 NEAR = 0.0008
 """Bits a value that need not be used."""
 GAUSS = 1.2533
 """Standard deviations in a mean magnitude, of a Gaussian."""
 RATES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
-STEPS = (2.8, 2.6, 2.3, 1.0, 0.72, 0.56, 0.46, 0.25, 0.128)
-"""Of a Gaussian, at these bits a value."""
-PRICES = ((0.12, 0.12, 0.12, 1.2, 1.3, 1.1, 0.75, 0.55, 0.42), (0.12, 0.12, 0.14, 0.35, 0.45, 0.5, 0.5, 0.45, 0.42))
+STEPS = {2: (2.8, 2.6, 2.3, 1.0, 0.72, 0.56, 0.46, 0.25, 0.128), 8: (2.0, 1.5, 1.05, 0.88, 0.76, 0.58, 0.47, 0.25, 0.128)}
+"""Of a Gaussian, at these bits a value, with 2 contexts and with more."""
+PRICES = {
+    2: ((0.12, 0.12, 0.12, 1.2, 1.3, 1.1, 0.75, 0.55, 0.42), (0.12, 0.12, 0.14, 0.35, 0.45, 0.5, 0.5, 0.45, 0.42)),
+    8: ((0.25, 0.45, 0.55, 0.65, 0.75, 0.65, 0.7, 0.55, 0.42), (0.25, 0.4, 0.7, 0.75, 0.65, 0.55, 0.5, 0.45, 0.42)),
+}
 """Of a bit, in squares of the step: with 8 states or fewer, and with 128 or more."""
-OTHERS = (0.12, 0.45, 1.1)
+OTHERS = {2: (0.12, 0.45, 1.1), 8: (0.3, 0.5, 0.8)}
 """Tried for laws that may be others."""
+SMALL = 1 << 16
+"""Values whose tables may take more than they are worth."""
 
 
 class Found(NamedTuple):
@@ -51,9 +58,15 @@ class Found(NamedTuple):
 class RateSearch:
     """The finest step whose bytes fit."""
 
-    def __init__(self, x: Array, plan: EntropyTrellisStream, most: int, unbiased: bool, workers: int) -> None:
-        self.plan, self.most, self.unbiased, self.workers = plan, most, unbiased, workers
+    def __init__(
+        self, x: Array, plan: EntropyTrellisStream, most: int, everything: bool, unbiased: bool, law: str, workers: int
+    ) -> None:
+        """``most``: bytes of everything, or of all but scales and spec. law: that of the model, or "empirical" or "auto"."""
+        self.most, self.everything, self.unbiased, self.law, self.workers = most, everything, unbiased, law, workers
+        self.plan = plan
         self.exponent = exponent_of(x)
+        if plan.compact:
+            self.plan = replace(plan, exponent=self.exponent)
         self.y = self._coordinates(x)
         self.rows: Array | None = None
         if plan.per_row:
@@ -69,8 +82,8 @@ class RateSearch:
         large = float(np.partition(size, size.size - 1 - rare)[size.size - 1 - rare]) if self.n else 0.0
         self.finest = 1.5 * (large or self.peak) / (2 * MOST_LEVEL)
         self.rate = 8 * max(most, 0) / max(self.n, 1)
-        share = min(max((plan.order - 3) / 4, 0), 1)
-        self.price = (1 - share) * self._between(PRICES[0]) + share * self._between(PRICES[1])
+        self.contexts, self.few, self.curve = 2, False, law if law in LAWS else None
+        self.price = 0.0
 
     def _between(self, table: tuple[float, ...]) -> float:
         """The entry for the rate."""
@@ -94,19 +107,46 @@ class RateSearch:
         return out
 
     def run(self) -> Encoded:
-        best = self._best() if self.mean > 0 and self.most > 12 + 4 * self.plan.blocks else None
-        if best is None:
-            return Encoded({"stream": np.zeros(0, np.uint8)}, replace(self.plan, size=0, top=0).to_dict())
-        return self._encoded(*best)
+        settings = self._settings() if self.mean > 0 else []
+        found = [best for contexts, few in settings if (best := self._best(contexts, few)) is not None]
+        if not found:
+            return Encoded({"stream": np.zeros(0, np.uint8)}, replace(self.plan, size=0, exponent=0).to_dict())
+        return self._encoded(*min(found, key=lambda best: best[0] * best[0] * best[1].change))
 
-    def _best(self) -> tuple[float, Found, list[Array]] | None:
+    def _settings(self) -> list[tuple[int, bool]]:
+        """Contexts, and whether they have models of few bytes, that may be best."""
+        rate = 8 * max(self.most - self._besides(0, None, 0), 0) / max(self.n, 1)
+        contexts = min(8 if rate < 1.8 and self.n >= SMALL else 2, 1 << self.plan.order)
+        if self.law != "auto":
+            return [(contexts, self.law != "empirical")]
+        return [(contexts, False), (2, True)] if self.n < SMALL else [(contexts, False)]
+
+    def _besides(self, top: int, law: Array | None, outliers: int) -> int:
+        """Bytes besides the stream, of what is counted."""
+        few = law is not None
+        plan = replace(self.plan, size=max(self.most, 1), contexts=self.contexts, top=top, few=few, outliers=outliers)
+        layout = plan.layout()
+        spec = len(canonical_json(plan.to_dict())) if self.everything else 0
+        apart = ("stream",) if self.everything else ("stream", "scale", "rows")
+        return spec + plane_bytes({name: plane for name, plane in layout.items() if name not in apart})
+
+    def _best(self, contexts: int, few: bool) -> tuple[float, Found, list[Array]] | None:
         """The finest of the steps tried that fits."""
+        self.contexts, self.few = contexts, few
+        besides = self._besides(1, np.zeros(bytes_of(contexts), np.uint8) if few else None, 0)
+        if self.most - besides < 5 * self.plan.blocks:
+            return None
+        self.rate = 8 * (self.most - besides) / self.n
+        kind = 2 if contexts == 2 else 8
         if self.plan.rotated:
-            step, slope, model, _ = self._first_step()
+            share = min(max((self.plan.order - 3) / 4, 0), 1)
+            price = (1 - share) * self._between(PRICES[kind][0]) + share * self._between(PRICES[kind][1])
+            step, slope, model, _ = self._first_step(price)
         else:
-            self.price, (step, slope, model, _) = min(((p, self._first_step(p)) for p in OTHERS), key=lambda tried: tried[1][3])
+            price, (step, slope, model, _) = min(((p, self._first_step(p)) for p in OTHERS[kind]), key=lambda tried: tried[1][3])
+        self.price = price
         best, over, under = None, None, None  # what was left: less than nothing, and the least above
-        near = max(NEAR, 64 / self.n)
+        near = max(NEAR, 16 / self.n)
         for trial in range(10):
             found = self._pass(self.y, step, model)
             size, blocks = self._blocks(found) if found.size <= self.most else (found.size, [])
@@ -124,35 +164,41 @@ class RateSearch:
                 step = over[0] + (under[0] - over[0]) * min(max(share, 0.1), 0.9)
         return best
 
-    def _first_step(self, price: float | None = None) -> tuple[float, float, Model, float]:
+    def _first_step(self, price: float) -> tuple[float, float, Model, float]:
         """A step that nearly fits, by how many bits a value a step twice as large takes less, and what to search with.
 
         At last what the sample loses, times 4^bits.
         """
-        self.price = self.price if price is None else price
-        step = max(self.finest, self.mean * GAUSS * self._between(STEPS) * exp2(min(0.0, 4 - self.rate)))
+        self.price = price
+        steps = STEPS[2 if self.contexts == 2 else 8]
+        step = max(self.finest, self.mean * GAUSS * self._between(steps) * exp2(min(0.0, 4 - self.rate)))
         low, high, slope, tried, whole = self.finest, math.inf, 0.8, [], sum_of(self.sample, self.sample)
+        aim, last = 8 * self.most / self.n, None
         for _ in range(10):
-            found, model = self._settled(self.sample, step)
+            found, model = self._settled(self.sample, step, last)
             rate = 8 * found.size / self.n
+            last = found.fit if rate > 0.5 * aim else None
             loss = (whole + step * step * found.change) * exp2(2 * rate)
-            tried.append((abs(rate - self.rate), step, rate, model, loss))
+            tried.append((abs(rate - aim), step, rate, model, loss))
             if len(tried) > 1 and abs(octaves := float(log2(np.array(step / tried[-2][1])))) > 0.02:
-                slope = min(max((tried[-2][2] - rate) / octaves, 0.2 * min(self.rate, 1)), 8.0)
-            low, high = (max(low, step), high) if rate > self.rate else (low, min(high, step))
+                slope = min(max((tried[-2][2] - rate) / octaves, 0.2 * min(aim, 1)), 8.0)
+            low, high = (max(low, step), high) if rate > aim else (low, min(high, step))
             if tried[-1][0] < 2 * max(NEAR, 64 / self.n) or high <= self.finest:
                 break
-            step *= exp2(min(max((rate - self.rate) / slope, -2.0), 2.0))
+            step *= exp2(min(max((rate - aim) / slope, -2.0), 2.0))
             if not low < step < high:
                 step = math.sqrt(low * high)
         _, step, _, model, loss = min(tried, key=lambda trial: trial[0])
         return step, slope, model, loss
 
-    def _settled(self, y: Array, step: float) -> tuple[Found, Model]:
+    def _settled(self, y: Array, step: float, last: Model | None) -> tuple[Found, Model]:
         """Symbols and the model that they were searched with, after a few searches each with the last one's model."""
         top, histogram = self._top(y * np.float32(1 / step))
-        model = guessed(histogram, top)
-        for _ in range(ROUNDS - 1):
+        first, again = ROUNDS[self.contexts]
+        model = guessed(histogram, top, self.contexts)
+        if last is not None:
+            model = last if last.law is not None else last.joined(model)
+        for _ in range((first if last is None else again) - 1):
             model = self._pass(y, step, model).fit
         return self._pass(y, step, model), model
 
@@ -165,7 +211,8 @@ class RateSearch:
         top = np.arange(min(int(edge / 2) + 1, MOST_LEVEL) + 1)
         last = np.minimum(4 * top + 2, len(beyond) - 1)
         scale = self.n / len(t)
-        cost = (4 + 2.2e-5 * self.n) * top + 8 * scale * beyond[last]
+        each = 0 if self.few else 2 * self.contexts + 2.2e-5 * self.n
+        cost = each * top + 8 * scale * beyond[last]
         best = int(top[np.argmin(cost)])
         return best, histogram[: 4 * best + 4]
 
@@ -175,7 +222,7 @@ class RateSearch:
         wide = self.peak * inverse > reach
         places = np.flatnonzero(np.abs(y) * inverse > reach) if wide else np.zeros(0, np.int64)
         far = y[places] * inverse
-        tables, share = model.candidates(self.price), self.n / y.size
+        tables, share = model.candidates(self.price, self.peak * float(inverse)), self.n / y.size
         symbols, block = np.empty(y.size, np.uint16), self.plan.block if y is self.y else BLOCK
         parts: dict[int, tuple[Array, Array]] = {}
 
@@ -186,19 +233,28 @@ class RateSearch:
                 a, b = np.searchsorted(places, [first, first + len(t)])
                 t[places[a:b] - first] = 0
                 _core.trellis_search(
-                    t, lanes_of(len(t)), self.plan.order, FINENESS, *tables, symbols[first : first + len(t)], counts, sums
+                    t,
+                    lanes_of(len(t)),
+                    self.plan.order,
+                    model.contexts,
+                    FINENESS,
+                    *tables,
+                    symbols[first : first + len(t)],
+                    counts,
+                    sums,
                 )
             parts[begin] = counts, sums
 
         for_row_chunks(-(-y.size // block), block, self.workers, work)
         counts, sums = (np.stack([parts[i][j] for i in sorted(parts)]).sum(axis=0) for j in (0, 1))
-        fit = fitted(counts, sums)
-        used = fit.cut((int(counts.nonzero()[0][-1]) // 2 + 1) // 2)
-        m = used.symbols
-        bits = math.fsum(counts[:m] * used.by_symbol(used.bits))
-        values = used.values.astype(np.float64)
+        fit = fitted_law(counts, sums, model.contexts, self.curve) if self.few else fitted(counts, sums, model.contexts)
+        last = (int(counts.nonzero()[0][-1]) // model.contexts + 1) // 2
+        used = model if fit.top < last and model.law is not None else fit.cut(last)
+        m = min(used.symbols, counts.size)
+        bits = math.fsum(counts[:m] * used.by_symbol(used.bits)[:m])
+        values = used.values[:m].astype(np.float64)
         lanes = lanes_of(min(self.plan.block, self.n))
-        size = share * (bits / 8 + 8 * len(places)) + (4 + 3 * lanes) * self.plan.blocks + 4 * (used.top + 1)
+        size = share * bits / 8 + 3 * lanes * self.plan.blocks + self._besides(used.top, used.law, round(share * len(places)))
         product, energy = math.fsum(sums[:m] * values), math.fsum(counts[:m] * values * values)
         change = energy - 2 * product - sum_of(far, far)
         return Found(used, fit, symbols, places, size, product, change)
@@ -217,13 +273,12 @@ class RateSearch:
 
         for_row_chunks(self.plan.blocks, block, self.workers, work)
         blocks = [out[i] for i in range(self.plan.blocks)]
-        taken = sum(map(len, blocks)) + 4 * len(blocks) + 4 * (model.top + 1) + 8 * len(found.places)
-        return taken, blocks
+        return sum(map(len, blocks)) + self._besides(model.top, model.law, len(found.places)), blocks
 
     def _encoded(self, step: float, found: Found, blocks: list[Array]) -> Encoded:
         own = found.places
         far = self.y[own] * np.float32(1 / step)
-        scale, rows = math.ldexp(step, self.exponent), self.rows
+        scale, rows, model = step if self.plan.compact else math.ldexp(step, self.exponent), self.rows, found.model
         if self.unbiased and rows is None:
             scale *= sum_of(self.y, self.y) / (step * step) / (found.product + sum_of(far, far))
         elif rows is not None and self.unbiased:
@@ -234,19 +289,20 @@ class RateSearch:
             factors = np.divide(products[:, 0], products[:, 1], out=np.ones(len(rows)), where=products[:, 1] > 0)
             rows, scale = _halves(rows * factors), scale * float((rows * factors).max())
         stream = np.concatenate(blocks)
-        plan = replace(self.plan, size=len(stream), top=found.model.top, outliers=len(own))
-        planes = {
+        few = model.law is not None
+        plan = replace(self.plan, size=len(stream), contexts=model.contexts, top=model.top, few=few, outliers=len(own))
+        planes: dict[str, Any] = {
             "stream": stream,
             "sizes": np.array([len(b) for b in blocks], np.uint32),
-            "lengths": found.model.lengths,
-            "offsets": found.model.offsets,
-            "scale": np.array([scale]),
+            "law": model.law,
+            "lengths": model.lengths,
+            "offsets": model.offsets,
+            "scale": np.array([scale], plan.scale_dtype),
+            "outliers": far,
+            "places": own.astype(np.uint32),
+            "rows": rows,
         }
-        if plan.outliers:
-            planes |= {"outliers": far, "places": own.astype(np.uint32)}
-        if rows is not None:
-            planes["rows"] = rows
-        return Encoded(planes, plan.to_dict())
+        return Encoded({name: planes[name] for name in plan.layout()}, plan.to_dict())
 
 
 def _halves(rows: Array) -> Array:

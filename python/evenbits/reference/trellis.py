@@ -28,7 +28,7 @@ def sequences(n: int, lanes: int) -> list[slice]:
 def search(x: Array, lanes: int, order: int, fineness: float, points: Array, prices: Array, magnitudes: Array) -> Array:
     """The symbols of n values: of the paths of least cost, of equal ones the one whose last parity is even."""
     symbols, after = np.empty(x.size, np.uint16), following(order)
-    states, length = len(after), -(-x.size // lanes)
+    states, length, contexts = len(after), -(-x.size // lanes), points.shape[1] // 2
     before = np.zeros((states, 2), int)
     for s in range(states):
         for parity in (0, 1):
@@ -43,7 +43,7 @@ def search(x: Array, lanes: int, order: int, fineness: float, points: Array, pri
         for i, (u, b) in enumerate(zip(size, bins, strict=True)):
             e = u - points[b]
             each = e * e + prices[b]
-            two = np.stack([cost[before[:, p]] + each[2 * (before[:, p] & 1) + p] for p in (0, 1)])
+            two = np.stack([cost[before[:, p]] + each[2 * (before[:, p] % contexts) + p] for p in (0, 1)])
             parities[i] = two[1] < two[0]
             cost = np.where(parities[i], two[1], two[0])
             if i % 64 == 63:
@@ -53,9 +53,9 @@ def search(x: Array, lanes: int, order: int, fineness: float, points: Array, pri
             parity = parities[i, state]
             state = int(before[state, parity])
             if i < lane.stop - lane.start:
-                q = state & 1
-                k = int(magnitudes[bins[i], 2 * q + parity])
-                symbols[lane.start + i] = 2 * (2 * k - (k > 0 and not np.signbit(x[lane.start + i]))) + q
+                context = state % contexts
+                k = int(magnitudes[bins[i], 2 * context + parity])
+                symbols[lane.start + i] = contexts * (2 * k - (k > 0 and not np.signbit(x[lane.start + i]))) + context
     return symbols
 
 
@@ -77,7 +77,7 @@ def write(symbols: Array, lanes: int, shares: Array, starts: Array) -> bytes:
 
 def read(stream: bytes, n: int, lanes: int, order: int, shares: Array, starts: Array, slots: Array) -> Array | None:
     """The symbols, or None if these are not the bytes of n values."""
-    where, after, at = sequences(n, lanes), following(order), 4 * lanes
+    where, after, at, contexts = sequences(n, lanes), following(order), 4 * lanes, slots.size // SHARES
     states = [int.from_bytes(stream[4 * i : 4 * i + 4], "little") for i in range(lanes)]
     now, symbols = [0] * lanes, np.zeros(n, np.uint16)
     if len(stream) < 4 * lanes:
@@ -85,13 +85,13 @@ def read(stream: bytes, n: int, lanes: int, order: int, shares: Array, starts: A
     for i in range(where[0].stop):
         for lane in range(lanes):
             if i < where[lane].stop - where[lane].start:
-                x, q = states[lane], now[lane] & 1
-                symbol = int(slots[q * SHARES + x % SHARES])
+                x, context = states[lane], now[lane] % contexts
+                symbol = int(slots[context * SHARES + x % SHARES])
                 x = int(shares[symbol]) * (x // SHARES) + x % SHARES - int(starts[symbol])
                 if x < LEAST:
                     if at + 2 > len(stream):
                         return None
                     x, at = x << 16 | int.from_bytes(stream[at : at + 2], "little"), at + 2
                 states[lane], symbols[where[lane].start + i] = x, symbol
-                now[lane] = int(after[now[lane], (symbol // 2 + 1) // 2 % 2])
+                now[lane] = int(after[now[lane], (symbol // contexts + 1) // 2 % 2])
     return symbols if at == len(stream) and all(x == LEAST for x in states) else None
