@@ -1,6 +1,6 @@
 """What few bits cost trained networks: nearest rounding, error feedback (as GPTQ), path following (GPFQ), and stochastic (SPFQ).
 
-    python bench/experiments/networks.py [mlp] [mnist] [efficientnet] [minilm] [--bits B ...] [--methods NAME ...]
+    python bench/experiments/networks.py [mlp] [mnist] [efficientnet] [minilm] [--bits B ... | --total B ...] [--methods NAME ...]
 
 mlp           64-256-256-10 on 8 x 8 digits (scikit-learn): accuracy and relative error of the logits on 597 images held out,
               the mean over four splits and networks, and of the first; one step a layer
@@ -11,6 +11,10 @@ minilm        a text encoder: probes of ``minilm.py``, fitted to the full networ
 All methods have the same levels (2^b - 1, symmetric, a step a row), each layer the clipping of least error on batches held out
 from calibration, batch norms folded, biases corrected. "absmax" is what is done without any data: each row rounded to 2^b - 1
 levels up to its largest weight.
+
+``--total``: bits a value of everything stored, scales of 16 bits. Each layer has the highest rate that keeps within; levels on
+a grid are whole, so that some take less. There are then also a trellis on every row of the weights, the same on their columns
+with error feedback, and ``near_democratic``; biases are corrected for all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +30,10 @@ import torch
 from torch.nn import functional
 
 from evenbits.networks import Dense, ReLU, quantize_network
+from evenbits.networks.batches import batches_of
+from evenbits.networks.layers import Layer
+from evenbits.networks.quantize import open_network
+from evenbits.quantizers import method_named, within_budget
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "absmax": ("nearest", {"clip": 1.0, "per": "row", "radius": "maximum", "bias_correction": False, "fold": False}),
@@ -34,6 +42,14 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "GPFQ": ("path_following", {}),
     "SPFQ": ("path_following", {"rounding": "stochastic"}),
 }
+TOTAL: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (way[0], way[1] | {"per": "row", "scale_dtype": "float16"}) for name, way in WAYS.items() if name != "absmax"},
+    "near_democratic": ("near_democratic", {"scale_dtype": "float16"}),
+    "trellis": ("trellis", {"scale_dtype": "float16"}),
+    "trellis, feedback": ("trellis_feedback", {"scale_dtype": "float16"}),
+    "trellis of 2^16, feedback": ("trellis_feedback", {"scale_dtype": "float16", "memory": 16}),
+}
+"""What is compared at equal totals."""
 Row = dict[str, float]
 
 
@@ -42,17 +58,28 @@ def rows(
 ) -> Iterator[tuple[str, str, Row]]:
     """A row for the full network, and one for each way and rate."""
     yield "float32", "", judge(model)
-    for bits in arguments.bits:
-        for name in arguments.methods:
-            method, own = WAYS[name]
-            start = time.perf_counter()
+    ways = TOTAL if arguments.total else WAYS
+    for bits in arguments.total or arguments.bits:
+        for name in arguments.methods or ways:
+            method, own = ways[name]
+            rates: Any = float(bits)
+            if arguments.total:
+                rates = within(open_network(model, batches_of(calibration, 64)).layers, rates, method, own)
+            start = time.process_time()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # of layers for which there are too few data
-                made = quantize_network(model, calibration, float(bits), method, **(options | own))
-            seconds = time.perf_counter() - start
+                made = quantize_network(model, calibration, rates, method, **(options | own))
+            seconds = time.process_time() - start
             held = [report.held_out_error for report in made.layers]
             row = judge(made.model) | {"layer error": float(np.mean(held)) if None not in held else np.nan}
-            yield name, bits, row | {"bits a value": made.bits_per_value, "seconds": seconds}
+            yield name, bits, row | {"bits a value": made.bits_per_value, "CPU s": seconds}
+
+
+def within(layers: Iterable[Layer], total: float, method: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Rates of layers by their names."""
+    kind, shapes = method_named(method), {layer.name: layer.matrix.shape for layer in layers}
+    made = {shape: within_budget(kind, shape, "float32", total, **options).bits for shape in set(shapes.values())}
+    return {name: made[shape] for name, shape in shapes.items()}
 
 
 def mlp(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Row]]:
@@ -147,11 +174,17 @@ NETWORKS = {"mlp": mlp, "mnist": mnist, "efficientnet": efficientnet, "minilm": 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], metavar="NETWORK")
-    parser.add_argument("--bits", nargs="+", default=["2", "3", "4", "5"], metavar="B")
-    parser.add_argument("--methods", nargs="+", default=list(WAYS), choices=WAYS, metavar="NAME", help=", ".join(WAYS))
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--bits", nargs="+", default=["2", "3", "4", "5"], metavar="B", help="of a code (default: 2 3 4 5)")
+    rate.add_argument("--total", nargs="+", metavar="B", help="bits a value of everything stored")
+    ways = dict.fromkeys([*WAYS, *TOTAL])
+    parser.add_argument("--methods", nargs="+", choices=ways, metavar="NAME", help=", ".join(ways))
     parser.add_argument("--quick", action="store_true", help="fewer texts")
     parser.add_argument("--images", type=int, help="images to calibrate with (squares a photograph, sentences)")
     arguments = parser.parse_args()
+    for name in arguments.methods or ():
+        if name not in (TOTAL if arguments.total else WAYS):
+            parser.error(f"{name} is for {'--bits' if arguments.total else '--total'}")
     torch.set_num_threads(1)
     for name in arguments.networks or NETWORKS:
         print(f"\n{name}\n")
