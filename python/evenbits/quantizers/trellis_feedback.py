@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import count
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +11,7 @@ from evenbits._arrays import Array, real
 from evenbits.codings.transposed import Transposed, transpose
 from evenbits.encoded import Encoded, as_matrix
 from evenbits.path_following import Calibration
-from evenbits.quantizers.base import choice, finite, shape_of
+from evenbits.quantizers.base import Progress, choice, finite, shape_of
 from evenbits.quantizers.feedback import Columns
 from evenbits.quantizers.path_following import as_sums, calibrated
 from evenbits.quantizers.trellis import Trellis
@@ -24,8 +25,8 @@ class TrellisFeedback(Trellis):
     what is coded as q_t is w_t + sum_{s<t} M_st (w_s - q_s), which makes |Y (W - Q)^T|^2 = sum_t D_tt |...|^2 small one term
     after the other: ``error_feedback`` with codes of many values at once. Where the full network's inputs X are others, W is
     first replaced by the weights whose outputs on Y are nearest to W's on X.
-    damping: 0.2 by default; more where rows are few. columns: by falling "norm" of the inputs (default), or in "natural" order. The
-    other options are those of ``Trellis``. portable: False leaves sums over data to BLAS, whose bits differ between machines.
+    damping: 0.2 by default; more where rows are few. columns: by falling "norm" of the inputs (default), or in "natural" order.
+    The other options are those of ``Trellis``. portable: False leaves sums over data to BLAS, whose bits differ between machines.
     Sources: see ``evenbits.bit_shift``; Frantar et al., arXiv 2210.17323; Chee et al., arXiv 2307.13304 (rotations before it).
     """
 
@@ -60,12 +61,14 @@ class TrellisFeedback(Trellis):
         quantized_calibration: ArrayLike | None = None,
         *,
         workers: int = 1,
+        progress: Progress | None = None,
     ) -> Encoded:
         """The codes of the weights x (neurons, inputs), leading axes being neurons.
 
         calibration: the layer's inputs in the float network (rows, inputs), and ``quantized_calibration`` the same rows in the
         quantized one, if they differ; or a ``Calibration`` that has seen them. The same input, options and seed give the same
-        bytes for every number of workers, on every machine, unless ``portable`` is false.
+        bytes for every number of workers, on every machine, unless ``portable`` is false. ``progress(done, total)`` hears of
+        values, a column each time.
         Raises ValueError and TypeError as the other methods do, and for shapes that do not fit.
         """
         a, dtype, threads = finite(x, workers)
@@ -74,17 +77,20 @@ class TrellisFeedback(Trellis):
             return Calibration(None, held_out=0, portable=self.portable)
 
         data = calibrated(calibration, quantized_calibration, as_matrix(a).shape[1], fresh, threads)
-        return self._encoded(a, dtype, [as_sums(data, self.method)], threads)
+        return self._encoded(a, dtype, [as_sums(data, self.method)], threads, progress)
 
     def encode_groups(self, x: ArrayLike, groups: Sequence[Calibration], *, workers: int = 1) -> Encoded:
         """The same of neurons in groups with inputs of their own, as many in each; a column is that of all groups together."""
         a, dtype, threads = finite(x, workers)
         return self._encoded(a, dtype, groups, threads)
 
-    def _encoded(self, a: Array, dtype: str, groups: Sequence[Calibration], workers: int) -> Encoded:
+    def _encoded(
+        self, a: Array, dtype: str, groups: Sequence[Calibration], workers: int, progress: Progress | None = None
+    ) -> Encoded:
         portable = self.portable and all(data.portable for data in groups)
         inner = super().spec(transpose(a.shape), dtype)
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in inner.layout().items()}
+        columns = count(1)
 
         def become(t: int, target: Array) -> Array:
             codes, scales = (planes[name][t : t + 1] for name in ("codes", "scales"))
@@ -93,6 +99,8 @@ class TrellisFeedback(Trellis):
             if not np.isfinite(scales).all():
                 raise ValueError(f"column {t} needs a scale beyond {self.scale_dtype}; pass scale_dtype='float64'")
             found: Array = inner.decoder({"codes": codes, "scales": scales})(0, 1)[0].astype(np.float64)
+            if progress:
+                progress(next(columns) * found.size, a.size)
             return found
 
         if a.size:
