@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,8 @@ def quantize_model(
             longer = max(0, len(tensor.dtype_name) - len("float32"))  # bfloat16 comes as float32
             besides = longer + (quantizer.certificate_bytes(rows_of(tensor.shape)) if certificate else 0)
             quantizer.allowed = plan.ceilings[name] + spare * tensor.size // (total - done) - besides
-        entry, row = _encode(name, tensor, quantizer, certificate, workers)
+        heard = None if progress is None else partial(_heard, progress, name, done, total)
+        entry, row = _encode(name, tensor, quantizer, certificate, workers, heard)
         spare += plan.ceilings.get(name, row.after) - row.after
         if name in plan.heads:
             spare += max(0, plan.heads[name] - head_bytes(entry) - RESERVE)
@@ -102,11 +104,24 @@ def quantize_model(
     )  # fmt: skip
 
 
-def _encode(name: str, tensor: Tensor, quantizer: Quantizer, certificate: bool, workers: int) -> tuple[container.Entry, Row]:
+def _heard(progress: Progress, name: str, before: int, total: int, done: int, size: int) -> None:
+    """Of a tensor's values so many are done, after those of others before it."""
+    progress(before + done, total, name)
+
+
+def _encode(
+    name: str,
+    tensor: Tensor,
+    quantizer: Quantizer,
+    certificate: bool,
+    workers: int,
+    heard: Callable[[int, int], None] | None,
+) -> tuple[container.Entry, Row]:
     x = tensor.floats()
     rows = x.reshape(rows_of(tensor.shape))
+    options: dict[str, Any] = {"progress": heard} if heard and quantizer.reports() else {}
     try:
-        encoded = quantizer.encode(rows, workers=workers)
+        encoded = quantizer.encode(rows, workers=workers, **options)
     except ValueError as error:
         require_finite(as_floats(x), name)
         raise ValueError(f"{name}: {error}") from None

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from evenbits._arrays import as_array
 from evenbits.encoded import Encoded
-from evenbits.quantizers.base import Quantizer, flag, stored_dtype
+from evenbits.quantizers.base import Progress, Quantizer, flag, stored_dtype
 from evenbits.quantizers.budget import within_budget
 from evenbits.quantizers.classification_aware import ClassificationAwareQuantizer
 from evenbits.quantizers.dead_zone import DeadZone
@@ -96,6 +96,7 @@ def quantize(
     certificate: bool = False,
     seed: int = 0,
     workers: int = 1,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Encoded:
     """A few-bit form of x: rows are its leading axes, coordinates its last.
@@ -106,6 +107,7 @@ def quantize(
     ceiling for any B > 0: codes, scales, tables and the spec together take at most B bits a value, or a ValueError says why
     that can't be.
     ``certificate``: a bound on the error of every row comes with the codes, 4 bytes each, see ``Encoded.certified``.
+    ``progress(done, total)`` hears of values: while trellises are searched, of other methods at the end.
     ``options`` are those of the method's class; methods that take ``calibration`` data take them here too. The same input,
     options and seed give the same bytes everywhere.
     Raises ValueError and TypeError that name the argument.
@@ -123,7 +125,11 @@ def quantize(
         quantizer = cls(rate, seed=seed, **options)
     else:
         quantizer = within_budget(cls, a.shape, stored_dtype(a.dtype), budget, certificate=certificate, seed=seed, **options)
+    if progress and cls.reports():
+        data["progress"] = progress
     encoded = quantizer.encode(a, workers=workers, **data)
+    if progress:
+        progress(a.size, a.size)
     if not certificate:
         return encoded
     encoded = encoded.certified(a)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Any, ClassVar
@@ -20,6 +20,8 @@ from evenbits.quantizers.walk import Walk, absmax_step
 from evenbits.spec import KEPT, SCALE_DTYPES, UNIFORM, VALUE_DTYPES, Embedding, Spec, possible
 
 MOST_BITS = 16
+Progress = Callable[[int, int], None]
+"""What hears, on the caller's thread, how many values are done of how many."""
 ROUNDINGS = ("nearest", "stochastic")
 FITS = ("range", "least_squares", "unbiased")
 
@@ -158,6 +160,11 @@ class Quantizer:
             self.stream,
             portable=self.portable,
         )
+
+    @classmethod
+    def reports(cls) -> bool:
+        """Whether ``encode`` takes ``progress``: methods that search for long do."""
+        return "progress" in (cls.encode.__kwdefaults__ or {})
 
     def longest(self, shape: tuple[int, ...], dtype: str = "float32") -> Spec | Coding:
         """The spec with the most planes and digits that an array of that shape and dtype can have."""

@@ -3,12 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+from numpy.typing import ArrayLike
+
 from evenbits._arrays import Array, integer
-from evenbits.codings.streams import Stream
+from evenbits.codings.streams import Stream, default_floats
 from evenbits.codings.trellis import MOST_EXPONENT, EntropyTrellisStream
-from evenbits.encoded import Encoded
+from evenbits.encoded import Encoded, as_matrix
 from evenbits.matrices import hadamard_length
-from evenbits.quantizers.base import choice, stored_dtype
+from evenbits.quantizers.base import Progress, choice, finite, stored_dtype
 from evenbits.quantizers.stream import StreamQuantizer
 from evenbits.quantizers.trellis_rate import RateSearch
 from evenbits.spec import canonical_json, plane_bytes
@@ -25,7 +27,10 @@ class EntropyTrellis(StreamQuantizer):
     states: 4, 8, ..., 256; more cost time in encoding, none in decoding. rotate=False codes values as they are, by the table of
     their own frequencies: better where they are sparse or Laplacian, as weights often are. per: "tensor" (default) or "row", a
     scale of 2 bytes for each: equal relative errors of all rows, where else their errors are equal. fit: "least_squares", the
-    default, or "unbiased": <x, decode> = <x, x>. rows_per_block: rows that are decoded at a time; by default about 2^18 values.
+    default, or "unbiased", unless all becomes 0: <x, decode> = <x, x> for every seed, over all rows together, or with per="row"
+    over each, to 2^-10 if its norm is at least 2^-14 of the largest. Then the mean over seeds is x, as far as 200 can tell; with
+    one scale only if norms are alike, for of short rows more is lost. rows_per_block: rows that are decoded at a time; by
+    default about 2^18 values.
     Encoding keeps the coordinates, 4 bytes each, and 2 bytes a value more. The same bytes on every machine.
     Sources: see ``evenbits.trellis``.
     """
@@ -87,8 +92,17 @@ class EntropyTrellis(StreamQuantizer):
         apart = {name: plane for name, plane in longest.layout().items() if name in ("scale", "rows")}
         return longest.size + plane_bytes(apart) + len(canonical_json(longest.to_dict()))
 
-    def encode_rows(self, rows: Array, plan: Stream, workers: int) -> Encoded:
+    def encode(self, x: ArrayLike, *, workers: int = 1, progress: Progress | None = None) -> Encoded:
+        """As ``StreamQuantizer.encode``. ``progress(done, total)`` hears of values, as if one more pass were always to come."""
+        a, dtype, workers = finite(x, workers)
+        plan = self.spec(a.shape, dtype)
+        with default_floats():
+            return self.encode_rows(as_matrix(a), plan, workers, progress)
+
+    def encode_rows(self, rows: Array, plan: Stream, workers: int, progress: Progress | None = None) -> Encoded:
         assert isinstance(plan, EntropyTrellisStream)
         everything = self.allowed is not None
         most = plan.size if self.allowed is None else self.allowed
-        return RateSearch(rows, plan, most, everything, self.fit == "unbiased", self.law, workers).run()
+        search = RateSearch(rows, plan, most, everything, self.fit == "unbiased", self.law, workers)
+        search.progress = progress
+        return search.run()

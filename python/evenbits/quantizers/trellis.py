@@ -11,7 +11,7 @@ from evenbits._groups import dot
 from evenbits.bit_shift import search, values
 from evenbits.codings.bit_shift import MOST_PER, SCALES, BitShift
 from evenbits.encoded import Encoded, as_matrix
-from evenbits.quantizers.base import NoSuchRateError, Quantizer, choice, finite, shape_of
+from evenbits.quantizers.base import NoSuchRateError, Progress, Quantizer, choice, finite, shape_of
 from evenbits.transforms import randomized_hadamard
 
 
@@ -23,7 +23,9 @@ class Trellis(Quantizer):
     where that of the best levels for single values (Lloyd and Max's) is 1.45 to 2.4 times it; decoding is fast, from any row on.
     ``bits``: 1 to 4, any fraction. memory: 8 to 16 (default 12); one more takes twice the time to encode.
     rotate=False: values as they are, for what is Gaussian already. fit: "least_squares" (default, the scale of least error) or
-    "unbiased" (scale |y|^2 / <y, values>). scale_dtype: float32 (default), float64 or float16, a scale a row.
+    "unbiased" (scale |y|^2 / <y, values>): then <x, decode> = <x, x> for every row and seed, to the rounding of its scale, and
+    if all rotations were alike likely, the mean of decode over seeds would be x; with these it is, as far as 200 seeds can tell.
+    scale_dtype: float32 (default), float64 or float16, a scale a row.
     The same bytes on every machine. Sources: see ``evenbits.bit_shift``.
     """
 
@@ -51,7 +53,8 @@ class Trellis(Quantizer):
         seed, stream = (self.seed, self.stream) if self.rotate else (0, 0)
         return BitShift(self.method, self.bits, shape_of(shape), dtype, self.memory, self.rotate, self.scale_dtype, seed, stream)
 
-    def encode(self, x: ArrayLike, *, workers: int = 1) -> Encoded:
+    def encode(self, x: ArrayLike, *, workers: int = 1, progress: Progress | None = None) -> Encoded:
+        """As ``Quantizer.encode``. ``progress(done, total)`` hears of values, every some thousands."""
         a, dtype, workers = finite(x, workers)
         coding = self.spec(a.shape, dtype)
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in coding.layout().items()}
@@ -63,7 +66,8 @@ class Trellis(Quantizer):
                 with np.errstate(over="ignore", under="ignore"):
                     planes["scales"][begin:end] = scales
 
-            for_row_chunks(coding.rows, 32 * coding.length, workers, work)
+            heard = None if progress is None else lambda done: progress(done * coding.d, a.size)
+            for_row_chunks(coding.rows, 32 * coding.length, workers, work, heard)
             lost = ~np.isfinite(planes["scales"][:, 0])
             if lost.any():
                 first = int(lost.argmax())

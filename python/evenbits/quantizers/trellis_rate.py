@@ -14,6 +14,7 @@ from evenbits._arrays import Array, exponent_of, greatest
 from evenbits._chunks import for_row_chunks
 from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.encoded import Encoded
+from evenbits.quantizers.base import Progress
 from evenbits.quantizers.stream import SAMPLE, sample_of, sum_of
 from evenbits.spec import canonical_json, plane_bytes
 from evenbits.transforms import randomized_hadamard
@@ -57,6 +58,10 @@ class Found(NamedTuple):
 
 class RateSearch:
     """The finest step whose bytes fit."""
+
+    progress: Progress | None = None
+    passes = 0
+    """Over all numbers, so far."""
 
     def __init__(
         self, x: Array, plan: EntropyTrellisStream, most: int, everything: bool, unbiased: bool, law: str, workers: int
@@ -245,7 +250,8 @@ class RateSearch:
                 )
             parts[begin] = counts, sums
 
-        for_row_chunks(-(-y.size // block), block, self.workers, work)
+        for_row_chunks(-(-y.size // block), block, self.workers, work, self._heard if self.progress and y is self.y else None)
+        self.passes += y is self.y
         counts, sums = (np.stack([parts[i][j] for i in sorted(parts)]).sum(axis=0) for j in (0, 1))
         fit = fitted_law(counts, sums, model.contexts, self.curve) if self.few else fitted(counts, sums, model.contexts)
         last = (int(counts.nonzero()[0][-1]) // model.contexts + 1) // 2
@@ -258,6 +264,12 @@ class RateSearch:
         product, energy = math.fsum(sums[:m] * values), math.fsum(counts[:m] * values * values)
         change = energy - 2 * product - sum_of(far, far)
         return Found(used, fit, symbols, places, size, product, change)
+
+    def _heard(self, blocks: int) -> None:
+        """So many of this pass are done: nobody knows how many passes there will be, and one more is as good a guess as any."""
+        assert self.progress
+        share, values = self.passes + blocks / self.plan.blocks, math.prod(self.plan.shape)
+        self.progress(int(values * share / (share + 1)), values)
 
     def _blocks(self, found: Found) -> tuple[int, list[Array]]:
         """What all takes, and the bytes of each block."""
@@ -279,8 +291,9 @@ class RateSearch:
         own = found.places
         far = self.y[own] * np.float32(1 / step)
         scale, rows, model = step if self.plan.compact else math.ldexp(step, self.exponent), self.rows, found.model
-        if self.unbiased and rows is None:
-            scale *= sum_of(self.y, self.y) / (step * step) / (found.product + sum_of(far, far))
+        product = found.product + sum_of(far, far)
+        if self.unbiased and rows is None and product > 0:
+            scale *= sum_of(self.y, self.y) / (step * step) / product
         elif rows is not None and self.unbiased:
             y, decoded = self.y.reshape(-1, self.plan.length), found.model.values[found.symbols]
             decoded[own] = far
