@@ -33,14 +33,7 @@ from evenbits.models.digits import load_digits
 
 DATA = Path(evenbits.__file__).parent / "data" / "digits.safetensors"
 SEEDS, TEST = range(10), 500
-UNBIASED = {"fit": "unbiased"}
-RUNS: list[tuple[str, float, dict[str, str]]] = [
-    *(("trellis", bits, {}) for bits in (1, 1.5, 2, 2.5, 3)),
-    ("trellis", 2, UNBIASED),
-    *(("near_democratic", bits, {}) for bits in (1, 2, 3, 4, 8)),
-    ("near_democratic", 2, UNBIASED),
-    *(("uniform", bits, {}) for bits in (2, 3, 4, 8)),
-]
+RATES = {"trellis": (1, 1.5, 2, 2.5, 3), "near_democratic": (1, 2, 3, 4, 8), "uniform": (2, 3, 4, 8)}
 
 
 USES_ALL = """#include "model.h"
@@ -117,11 +110,11 @@ def row(what: str, accuracy: str, **numbers: object) -> None:
 
 
 def ours(directory: Path, images: np.ndarray, digits: Any) -> None:
-    for method, bits, options in RUNS:
+    for method, bits in ((method, bits) for method, rates in RATES.items() for bits in rates):
         found = []
         for seed in SEEDS if method != "uniform" else (0,):
-            file = directory / f"{method}{bits}{seed}{len(options)}.safetensors"
-            quantize_model(DATA, file, bits=bits, method=method, seed=seed, **options)
+            file = directory / f"{method}{bits}{seed}.safetensors"
+            quantize_model(DATA, file, bits=bits, method=method, seed=seed)
             ready = prepare(file, samples=images, input_scale="1/16")
             y = ready.run(ready.inputs) * ready.planned.layers[-1].output_scale
             x = images / 16
@@ -131,7 +124,7 @@ def ours(directory: Path, images: np.ndarray, digits: Any) -> None:
             found.append((float(np.sum((y - x) ** 2)), right, file))
         mean = np.mean([right for _, right, _ in found])
         _, right, file = min(found)
-        out = directory / f"{method}{bits}{len(options)}"
+        out = directory / f"{method}{bits}"
         report = export_c(file, out, samples=images, input_scale="1/16")
         sources = [out / "model.c", out / "evenbits_decode.c"]
         total = flash(out, TARGETS["cortex-m4"], sources, "-Os")
@@ -147,7 +140,7 @@ def ours(directory: Path, images: np.ndarray, digits: Any) -> None:
         subprocess.run(["cc", "-O2", f"-I{out}", main, *sources, "-o", directory / "host"], check=True)
         if shutil.which("valgrind"):
             numbers["x86"] = (callgrind(directory / "host", 101) - callgrind(directory / "host", 1)) // 100
-        row(f"evenbits {method} {bits:g} bits{' unbiased' if options else ''}", f"{right:.1%} (mean {mean:.1%})", **numbers)
+        row(f"evenbits {method} {bits:g} bits", f"{right:.1%} (mean {mean:.1%})", **numbers)
 
 
 def peers(directory: Path, images: np.ndarray, digits: Any) -> None:
