@@ -227,7 +227,7 @@ def test_an_entropy_trellis_takes_all_that_a_budget_allows(budget, rng, tmp_path
     one, many = (quantize_model(tmp_path / "m", tmp_path / f"{n}", workers=n, **options) for n in (1, 3))
     assert same_bytes(one.output, many.output) and len(one.quantized) == 3
     if "B" in budget:
-        allowed, taken, most = parse_budget(budget).size, one.output_bytes, 300  # of the last tensor's part of the header
+        allowed, taken, most = parse_budget(budget).size, one.output_bytes, 400  # of the last tensor's part of the header
     else:
         allowed = float(budget) * sum(math.prod(shape) for shape in shapes.values()) / 8
         taken, most = sum(row.after for row in one.rows if row.name != "bias"), 30

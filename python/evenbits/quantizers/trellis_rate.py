@@ -15,14 +15,16 @@ from evenbits._chunks import for_row_chunks
 from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.encoded import Encoded
 from evenbits.quantizers.base import Progress
-from evenbits.quantizers.stream import SAMPLE, sample_of, sum_of
+from evenbits.quantizers.stream import PIECE, SAMPLE, sample_of, sum_of
 from evenbits.spec import canonical_json, plane_bytes
 from evenbits.transforms import randomized_hadamard
 from evenbits.trellis import BLOCK, FINENESS, MOST_LEVEL, Model, exp2, fitted, guessed, lanes_of, log2
 from evenbits.trellis_law import LAWS, bytes_of, fitted_law
 
-ROUNDS = {2: (4, 2), 4: (9, 4), 8: (12, 4)}
-"""Searches until a model has settled, nearly: from a guess, and from that of another step; by contexts."""
+ROUNDS = {2: (3, 2), 4: (10, 3), 8: (10, 3)}
+"""Searches until a model has settled, nearly: from a guess, of few values, and from that on, or that of another step."""
+SETTLED = 2
+"""Steps tried before the last one, at least."""
 NEAR = 0.0008
 """Bits a value that need not be used."""
 GAUSS = 1.2533
@@ -31,12 +33,16 @@ RATES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 STEPS = {2: (2.8, 2.6, 2.3, 1.0, 0.72, 0.56, 0.46, 0.25, 0.128), 8: (2.0, 1.5, 1.05, 0.88, 0.76, 0.58, 0.47, 0.25, 0.128)}
 """Of a Gaussian, at these bits a value, with 2 contexts and with more."""
 PRICES = {
-    2: ((0.12, 0.12, 0.12, 1.2, 1.3, 1.1, 0.75, 0.55, 0.42), (0.12, 0.12, 0.14, 0.35, 0.45, 0.5, 0.5, 0.45, 0.42)),
-    8: ((0.25, 0.45, 0.55, 0.65, 0.75, 0.65, 0.7, 0.55, 0.42), (0.25, 0.4, 0.7, 0.75, 0.65, 0.55, 0.5, 0.45, 0.42)),
+    2: ((0.12, 0.12, 0.9, 0.9, 0.9, 0.7, 0.65, 0.5, 0.42), (0.12, 0.12, 0.14, 0.35, 0.45, 0.55, 0.5, 0.45, 0.42)),
+    8: ((0.3, 0.5, 0.4, 0.5, 0.6, 0.6, 0.6, 0.5, 0.42), (0.3, 0.35, 0.55, 0.6, 0.6, 0.55, 0.5, 0.45, 0.42)),
 }
 """Of a bit, in squares of the step: with 8 states or fewer, and with 128 or more."""
 OTHERS = {2: (0.12, 0.45, 1.1), 8: (0.3, 0.5, 0.8)}
 """Tried for laws that may be others."""
+LEAST = 1 << 12
+"""Values that are worth more than 2 contexts."""
+FEW = 1 << 13
+"""Values that a model is first guessed by, at least."""
 SMALL = 1 << 16
 """Values whose tables may take more than they are worth."""
 
@@ -83,6 +89,10 @@ class RateSearch:
         self.mean = sum_of(self.y) / max(self.n, 1)
         self.peak = greatest(self.y)
         self.sample = self.y if self.n <= SAMPLE else sample_of(self.y).reshape(-1)
+        if self.n > SAMPLE:
+            self.few_values = self.sample.reshape(-1, PIECE)[::4].reshape(-1)
+        else:
+            self.few_values = self.sample[: max(FEW, self.n // 4)]
         size, rare = np.abs(self.sample), self.sample.size >> 10
         large = float(np.partition(size, size.size - 1 - rare)[size.size - 1 - rare]) if self.n else 0.0
         self.finest = 1.5 * (large or self.peak) / (2 * MOST_LEVEL)
@@ -121,10 +131,10 @@ class RateSearch:
     def _settings(self) -> list[tuple[int, bool]]:
         """Contexts, and whether they have models of few bytes, that may be best."""
         rate = 8 * max(self.most - self._besides(0, None, 0), 0) / max(self.n, 1)
-        contexts = min(8 if rate < 1.8 and self.n >= SMALL else 2, 1 << self.plan.order)
-        if self.law != "auto":
-            return [(contexts, self.law != "empirical")]
-        return [(contexts, False), (2, True)] if self.n < SMALL else [(contexts, False)]
+        low = rate < 0.9 + 0.2 * (self.plan.order - 3)
+        contexts = min(8 if low and self.n >= LEAST else 2, 1 << self.plan.order)
+        few = [self.law != "empirical"] if self.law != "auto" else [True, False] if self.n < SMALL else [False]
+        return [(contexts, each) for each in few]
 
     def _besides(self, top: int, law: Array | None, outliers: int) -> int:
         """Bytes besides the stream, of what is counted."""
@@ -163,7 +173,8 @@ class RateSearch:
             if under is not None and (under[1] < near or step <= self.finest):
                 break
             if over is None or under is None:
-                step = max(self.finest, step * exp2((near / 3 * (1 << trial) - min(left, 1)) / slope))
+                most = near / 3 * (1 << trial if left < 0 else 1)
+                step = max(self.finest, step * exp2((most - min(left, 1)) / slope))
             else:
                 share = (near / 3 - over[1]) / (under[1] - over[1])
                 step = over[0] + (under[0] - over[0]) * min(max(share, 0.1), 0.9)
@@ -172,28 +183,27 @@ class RateSearch:
     def _first_step(self, price: float) -> tuple[float, float, Model, float]:
         """A step that nearly fits, by how many bits a value a step twice as large takes less, and what to search with.
 
-        At last what the sample loses, times 4^bits.
+        At last what the sample loses, times 4^bits. Models go on settling from step to step, so that rates do not fall strictly.
         """
         self.price = price
         steps = STEPS[2 if self.contexts == 2 else 8]
         step = max(self.finest, self.mean * GAUSS * self._between(steps) * exp2(min(0.0, 4 - self.rate)))
-        low, high, slope, tried, whole = self.finest, math.inf, 0.8, [], sum_of(self.sample, self.sample)
-        aim, last = 8 * self.most / self.n, None
-        for _ in range(10):
+        aim, whole = 8 * self.most / self.n, sum_of(self.sample, self.sample)
+        near = 2 * max(NEAR, 64 / self.n, aim / 512)
+        slope, last = 0.8, None
+        tried: list[tuple[float, float, float, Model, float]] = []
+        for trial in range(12):
             found, model = self._settled(self.sample, step, last)
             rate = 8 * found.size / self.n
-            last = found.fit if rate > 0.5 * aim else None
             loss = (whole + step * step * found.change) * exp2(2 * rate)
+            if tried and abs(octaves := float(log2(np.array(step / tried[-1][1])))) > 0.015:
+                slope = (slope + min(max((tried[-1][2] - rate) / octaves, 0.3 * min(aim, 1)), 4.0)) / 2
             tried.append((abs(rate - aim), step, rate, model, loss))
-            if len(tried) > 1 and abs(octaves := float(log2(np.array(step / tried[-2][1])))) > 0.02:
-                slope = min(max((tried[-2][2] - rate) / octaves, 0.2 * min(aim, 1)), 8.0)
-            low, high = (max(low, step), high) if rate > aim else (low, min(high, step))
-            if tried[-1][0] < 2 * max(NEAR, 64 / self.n) or high <= self.finest:
+            last = found.fit if rate > 0.4 * aim else None
+            if (tried[-1][0] < near and trial >= SETTLED) or (rate <= aim and step <= self.finest):
                 break
-            step *= exp2(min(max((rate - aim) / slope, -2.0), 2.0))
-            if not low < step < high:
-                step = math.sqrt(low * high)
-        _, step, _, model, loss = min(tried, key=lambda trial: trial[0])
+            step = max(self.finest, step * exp2(min(max((rate - aim) / slope, -2.0), 0.5 if trial else 2.0)))
+        _, step, _, model, loss = min(tried[-3:], key=lambda trial: trial[0])
         return step, slope, model, loss
 
     def _settled(self, y: Array, step: float, last: Model | None) -> tuple[Found, Model]:
@@ -203,9 +213,18 @@ class RateSearch:
         model = guessed(histogram, top, self.contexts)
         if last is not None:
             model = last if last.law is not None else last.joined(model)
-        for _ in range((first if last is None else again) - 1):
-            model = self._pass(y, step, model).fit
+        else:
+            model = self._searched(self.few_values, step, model, first)
+        model = self._searched(y, step, model, again - 1)
         return self._pass(y, step, model), model
+
+    def _searched(self, y: Array, step: float, model: Model, rounds: int) -> Model:
+        """What suits y after so many searches, or those after which nothing changes."""
+        for _ in range(rounds):
+            last, model = model, self._pass(y, step, model).fit
+            if np.array_equal(last.lengths, model.lengths) and np.array_equal(last.offsets, model.offsets):
+                break
+        return model
 
     def _top(self, t: Array) -> tuple[int, Array]:
         """The greatest |k| worth its bytes; and how many magnitudes lie in every half step up to there."""
@@ -262,7 +281,7 @@ class RateSearch:
         lanes = lanes_of(min(self.plan.block, self.n))
         size = share * bits / 8 + 3 * lanes * self.plan.blocks + self._besides(used.top, used.law, round(share * len(places)))
         product, energy = math.fsum(sums[:m] * values), math.fsum(counts[:m] * values * values)
-        change = energy - 2 * product - sum_of(far, far)
+        change = energy - 2 * product - math.fsum(np.square(far.astype(np.float64)))
         return Found(used, fit, symbols, places, size, product, change)
 
     def _heard(self, blocks: int) -> None:
