@@ -143,6 +143,12 @@ def test_networks_are_quantized_by_it(tmp_path, rng):
     assert again.layers[0].error == pytest.approx(made.layers[0].error, rel=0.3)
 
 
+def test_it_reports_its_progress():
+    heard = []
+    evenbits.quantize(WEIGHTS, 2, "trellis_feedback", calibration=DATA, progress=lambda *at: heard.append(at), **SHORT)
+    assert heard[:20] == [(32 * t, 640) for t in range(1, 21)] and set(heard[20:]) <= {(640, 640)}
+
+
 def test_a_budget_is_never_exceeded():
     for budget in (4.5, 6):
         e = evenbits.quantize(WEIGHTS, method="trellis_feedback", budget=budget, calibration=DATA, scale_dtype="float16", **SHORT)

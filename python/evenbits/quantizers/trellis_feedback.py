@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evenbits._arrays import Array, real
+from evenbits.codings.streams import default_floats
 from evenbits.codings.transposed import Transposed, transpose
 from evenbits.encoded import Encoded, as_matrix
 from evenbits.path_following import Calibration
@@ -27,6 +28,7 @@ class TrellisFeedback(Trellis):
     first replaced by the weights whose outputs on Y are nearest to W's on X.
     damping: 0.2 by default; more where rows are few. columns: by falling "norm" of the inputs (default), or in "natural" order.
     The other options are those of ``Trellis``. portable: False leaves sums over data to BLAS, whose bits differ between machines.
+    A column has a scale of its own, which layers of few neurons pay most for.
     Sources: see ``evenbits.bit_shift``; Frantar et al., arXiv 2210.17323; Chee et al., arXiv 2307.13304 (rotations before it).
     """
 
@@ -92,10 +94,12 @@ class TrellisFeedback(Trellis):
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in inner.layout().items()}
         columns = count(1)
 
+        done = 0
+
         def become(t: int, target: Array) -> Array:
+            nonlocal done
             codes, scales = (planes[name][t : t + 1] for name in ("codes", "scales"))
-            with np.errstate(over="ignore", under="ignore"):
-                codes[:], scales[:] = self._rows(inner, target[None])
+            codes[:], scales[:] = self._rows(inner, target[None])
             if not np.isfinite(scales).all():
                 raise ValueError(f"column {t} needs a scale beyond {self.scale_dtype}; pass scale_dtype='float64'")
             found: Array = inner.decoder({"codes": codes, "scales": scales})(0, 1)[0].astype(np.float64)
@@ -104,5 +108,6 @@ class TrellisFeedback(Trellis):
             return found
 
         if a.size:
-            Columns(as_matrix(a).astype(np.float64), groups, self.damping, self.columns, workers).follow(become)
+            with default_floats():
+                Columns(as_matrix(a).astype(np.float64), groups, self.damping, self.columns, workers).follow(become)
         return Encoded(planes, Transposed.of(inner, a.shape, portable).to_dict())
