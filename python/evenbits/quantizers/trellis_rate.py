@@ -30,14 +30,17 @@ NEAR = 0.0008
 GAUSS = 1.2533
 """Standard deviations in a mean magnitude, of a Gaussian."""
 RATES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
-STEPS = {2: (2.8, 2.6, 2.3, 1.0, 0.72, 0.56, 0.46, 0.25, 0.128), 8: (2.0, 1.5, 1.05, 0.88, 0.76, 0.58, 0.47, 0.25, 0.128)}
-"""Of a Gaussian, at these bits a value, with 2 contexts and with more."""
+STEPS = {
+    2: ((2.8, 2.6, 1.0, 0.81, 0.68, 0.54, 0.405, 0.25, 0.128), (2.8, 2.6, 2.3, 1.0, 0.72, 0.54, 0.44, 0.245, 0.127)),
+    4: ((1.65, 1.25, 1.3, 1.06, 0.8, 0.58, 0.45, 0.25, 0.128), (1.75, 1.58, 1.15, 0.94, 0.805, 0.587, 0.45, 0.25, 0.128)),
+}
+"""Of a Gaussian, at these bits a value: with 2 contexts and with more, and of each with 8 states or fewer and 128 or more."""
 PRICES = {
     2: ((0.12, 0.12, 0.9, 0.9, 0.9, 0.7, 0.65, 0.5, 0.42), (0.12, 0.12, 0.14, 0.35, 0.45, 0.55, 0.5, 0.45, 0.42)),
-    8: ((0.3, 0.5, 0.4, 0.5, 0.6, 0.6, 0.6, 0.5, 0.42), (0.3, 0.35, 0.55, 0.6, 0.6, 0.55, 0.5, 0.45, 0.42)),
+    4: ((0.3, 0.5, 0.4, 0.5, 0.6, 0.6, 0.6, 0.5, 0.42), (0.3, 0.35, 0.55, 0.6, 0.6, 0.55, 0.5, 0.45, 0.42)),
 }
-"""Of a bit, in squares of the step: with 8 states or fewer, and with 128 or more."""
-OTHERS = {2: (0.12, 0.45, 1.1), 8: (0.3, 0.5, 0.8)}
+"""Of a bit, in squares of the step, likewise."""
+OTHERS = {2: (0.12, 0.45, 1.1), 4: (0.3, 0.5, 0.8)}
 """Tried for laws that may be others."""
 LEAST = 1 << 12
 """Values that are worth more than 2 contexts."""
@@ -100,9 +103,10 @@ class RateSearch:
         self.contexts, self.few, self.curve = 2, False, law if law in LAWS else None
         self.price = 0.0
 
-    def _between(self, table: tuple[float, ...]) -> float:
-        """The entry for the rate."""
-        rate = min(max(self.rate, RATES[0]), RATES[-1])
+    def _entry(self, tables: dict[int, tuple[tuple[float, ...], tuple[float, ...]]]) -> float:
+        """The entry for the contexts, states and rate."""
+        rate, share = min(max(self.rate, RATES[0]), RATES[-1]), min(max((self.plan.order - 3) / 4, 0), 1)
+        table = [(1 - share) * a + share * b for a, b in zip(*tables[min(self.contexts, 4)], strict=True)]
         i = min(bisect_right(RATES, rate), len(RATES) - 1)
         return table[i - 1] + (table[i] - table[i - 1]) * (rate - RATES[i - 1]) / (RATES[i] - RATES[i - 1])
 
@@ -152,13 +156,12 @@ class RateSearch:
         if self.most - besides < 5 * self.plan.blocks:
             return None
         self.rate = 8 * (self.most - besides) / self.n
-        kind = 2 if contexts == 2 else 8
         if self.plan.rotated:
-            share = min(max((self.plan.order - 3) / 4, 0), 1)
-            price = (1 - share) * self._between(PRICES[kind][0]) + share * self._between(PRICES[kind][1])
+            price = self._entry(PRICES)
             step, slope, model, _ = self._first_step(price)
         else:
-            price, (step, slope, model, _) = min(((p, self._first_step(p)) for p in OTHERS[kind]), key=lambda tried: tried[1][3])
+            tried = ((p, self._first_step(p)) for p in OTHERS[min(contexts, 4)])
+            price, (step, slope, model, _) = min(tried, key=lambda each: each[1][3])
         self.price = price
         best, over, under = None, None, None  # what was left: less than nothing, and the least above
         near = max(NEAR, 16 / self.n)
@@ -186,8 +189,7 @@ class RateSearch:
         At last what the sample loses, times 4^bits. Models go on settling from step to step, so that rates do not fall strictly.
         """
         self.price = price
-        steps = STEPS[2 if self.contexts == 2 else 8]
-        step = max(self.finest, self.mean * GAUSS * self._between(steps) * exp2(min(0.0, 4 - self.rate)))
+        step = max(self.finest, self.mean * GAUSS * self._entry(STEPS) * exp2(min(0.0, 4 - self.rate)))
         aim, whole = 8 * self.most / self.n, sum_of(self.sample, self.sample)
         near = 2 * max(NEAR, 64 / self.n, aim / 512)
         slope, last = 0.8, None
