@@ -121,7 +121,8 @@ def test_a_certificate_is_counted_and_changes_nothing_else(rng):
 def test_a_budget_holds_with_its_certificate(method, rng):
     x = rng.standard_normal((8, 700)).astype(np.float32)
     e = quantize(x, method=method, budget=2.3, certificate=True)
-    assert e.bits_per_value <= 2.3 and (np.linalg.norm(x - e.decode(), axis=1) <= e.certified_error()).all()
+    errors = np.linalg.norm(x.astype(np.float64) - e.decode(), axis=1)
+    assert e.bits_per_value <= 2.3 and (errors <= e.certified_error()).all()
     with pytest.raises(ValueError, match=r"budget is 0\.04 bits a value: codes, scales and spec"):
         quantize(x, method=method, budget=0.04, certificate=True)
 
@@ -131,6 +132,16 @@ def test_a_budget_holds_where_another_method_has_a_larger_certificate(rng):
     options = {"iterations": 1, "refine": False, "form": "matrix", "scale_dtype": "float16"}
     with pytest.warns(RuntimeWarning, match="instead"), pytest.raises(ValueError, match="has a larger certificate: take more"):
         quantize(x, method="kashin", budget=4, certificate=True, **options)
+
+
+def test_a_models_budget_holds_where_another_method_has_larger_certificates(rng, tmp_path):
+    save_file({"a": rng.standard_normal((12, 64)), "b": rng.standard_normal((16, 64))}, tmp_path / "m")
+    options = {"iterations": 1, "refine": False, "form": "matrix", "scale_dtype": "float16", "certificate": True}
+    with pytest.warns(RuntimeWarning, match="instead"), pytest.raises(ValueError, match="certificates take more than"):
+        quantize_model(tmp_path / "m", tmp_path / "f", method="kashin", budget=4, **options)
+    assert not (tmp_path / "f").exists()
+    with pytest.raises(TypeError, match="certificate is 'yes'; it must be True or False"):
+        quantize_model(tmp_path / "m", tmp_path / "f", certificate="yes")
 
 
 def test_files_keep_certificates(tmp_path, rng):

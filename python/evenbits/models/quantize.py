@@ -16,7 +16,7 @@ from evenbits.encoded import ERRORS, Encoded
 from evenbits.models.plan import RESERVE, Rate, head_bytes, make_plan, own_shape, parse_budget, rows_of
 from evenbits.models.read import open_model
 from evenbits.models.report import Report, Row
-from evenbits.quantizers.base import Quantizer
+from evenbits.quantizers.base import Quantizer, flag
 
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".bin")
 Progress = Callable[[int, int, str], None]
@@ -54,7 +54,7 @@ def quantize_model(
     """
     if bits is not None and budget is not None:
         raise ValueError("bits and budget are both given; give one")
-    model = open_model(path)
+    model, certificate = open_model(path), flag(certificate, "certificate")
     output = default_output(path) if output is None else output
     if container.KEY in model.metadata:
         raise ValueError(f"{model.path} is quantized already; quantize the original, or decode it first")
@@ -97,6 +97,8 @@ def quantize_model(
         done += tensor.size
     if progress:
         progress(done, total, os.fspath(output))
+    if ceiling and ceiling.bits is not None and spare < 0:  # by what was taken instead, whose rows are shorter
+        raise ValueError(f"budget is {ceiling}; certificates take more than was foreseen: take more bits")
     size = container.write(output, entries, metadata=model.metadata, limit=ceiling.size if ceiling else None)
     return Report(
         os.fspath(path), os.fspath(output), method, float(plan.bits), str(ceiling) if ceiling else None, seed, options,
