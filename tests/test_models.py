@@ -212,7 +212,7 @@ def test_a_budget_of_bits_is_a_ceiling_over_the_chosen_tensors(method, budget, r
     coded = load(report.output)
     values = sum(math.prod(value.shape) for value in coded.values())
     bits = Fraction(8 * sum(value.nbytes for value in coded.values()), values)
-    assert bits <= Fraction(budget) and bits == pytest.approx(report.bits_per_value)
+    assert bits <= Fraction(str(budget)) and bits == pytest.approx(report.bits_per_value)
     if methods()[method].fixed and report.bits < (8 if method in ("lloyd_max", "kashin") else 16):
         larger = quantize_model(tmp_path / "m", tmp_path / "2", bits=Fraction(report.bits + 1 / 64), method=method)
         assert larger.bits_per_value > Fraction(budget)

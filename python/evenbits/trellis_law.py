@@ -4,7 +4,7 @@ All but a and b are signed. For every context: by how many eighths of a bit 0 ta
 how many 1/64 of a step |k| = 1 means less than on the grid. Then a, b, f and g. A number v of the grid takes
 (A (v - 1) + B (v^2 - 1)) / 2^17 sixteenths of a bit more than 1 would, A = 2^24 2^((1 - a) / 8), but 0 if a is, and B likewise:
 a alone is a Laplacian's law, b alone a Gaussian's. From |k| = 2 on v means (f + g (v - 2) / 16) / 64 less. The greatest |k| is
-the last one for which 2 |k| - 1 takes no more than 14 bits.
+the third after the last one for which 2 |k| - 1 takes no more than 14 bits, but at most 1023.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ CURVES = np.array([0] + [POWERS[2 * j & 15] >> (j >> 3) for j in range(255)])
 """A and B, by a and b."""
 WEIGHTS = np.array([POWERS[n & 15] >> (n >> 4) for n in range(16 * 24)])
 """2^24 times what is as likely as a code of so many sixteenths of a bit."""
+RARE = 3
+"""Indices that are too rare for a slot and have one still: far cheaper than an outlier."""
 FEWEST = 2
 """Numbers whose mean is worth a byte."""
 
@@ -43,7 +45,8 @@ def model_of(law: NDArray[np.uint8]) -> Model:
     signed = law.view(np.int8).astype(np.int64)
     zeros, firsts, (f, g) = signed[:contexts], signed[contexts : 2 * contexts], signed[-2:]
     a, b = law[-4:-2].astype(np.int64)
-    top = max(1, int(np.searchsorted(_curve(a, b, 2 * np.arange(1, MOST_LEVEL + 1) - 1), 14 * 16, "right")))
+    odd = 2 * np.arange(1, MOST_LEVEL + 1) - 1
+    top = min(int(np.searchsorted(_curve(a, b, odd), 14 * 16, "right")) + RARE, MOST_LEVEL)
     v = grid(top, contexts).astype(np.int64)
     lengths = _curve(a, b, v)
     lengths[:, 0] = lengths[:, 1] + 2 * zeros

@@ -30,12 +30,13 @@ NEAR = 0.0008
 GAUSS = 1.2533
 """Standard deviations in a mean magnitude, of a Gaussian."""
 RATES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
-STEPS = {
+Tables = dict[int, tuple[tuple[float, ...], tuple[float, ...]]]
+STEPS: Tables = {
     2: ((2.8, 2.6, 1.0, 0.81, 0.68, 0.54, 0.405, 0.25, 0.128), (2.8, 2.6, 2.3, 1.0, 0.72, 0.54, 0.44, 0.245, 0.127)),
     4: ((1.65, 1.25, 1.3, 1.06, 0.8, 0.58, 0.45, 0.25, 0.128), (1.75, 1.58, 1.15, 0.94, 0.805, 0.587, 0.45, 0.25, 0.128)),
 }
 """Of a Gaussian, at these bits a value: with 2 contexts and with more, and of each with 8 states or fewer and 128 or more."""
-PRICES = {
+PRICES: Tables = {
     2: ((0.12, 0.12, 0.9, 0.9, 0.9, 0.7, 0.65, 0.5, 0.42), (0.12, 0.12, 0.14, 0.35, 0.45, 0.55, 0.5, 0.45, 0.42)),
     4: ((0.3, 0.5, 0.4, 0.5, 0.6, 0.6, 0.6, 0.5, 0.42), (0.3, 0.35, 0.55, 0.6, 0.6, 0.55, 0.5, 0.45, 0.42)),
 }
@@ -103,7 +104,7 @@ class RateSearch:
         self.contexts, self.few, self.curve = 2, False, law if law in LAWS else None
         self.price = 0.0
 
-    def _entry(self, tables: dict[int, tuple[tuple[float, ...], tuple[float, ...]]]) -> float:
+    def _entry(self, tables: Tables) -> float:
         """The entry for the contexts, states and rate."""
         rate, share = min(max(self.rate, RATES[0]), RATES[-1]), min(max((self.plan.order - 3) / 4, 0), 1)
         table = [(1 - share) * a + share * b for a, b in zip(*tables[min(self.contexts, 4)], strict=True)]
