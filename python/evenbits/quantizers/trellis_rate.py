@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from evenbits._arrays import Array, exponent_of, greatest
 from evenbits._chunks import for_row_chunks
 from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.encoded import Encoded
+from evenbits.quantizers import trellis_start as start
 from evenbits.quantizers.base import Progress
 from evenbits.quantizers.stream import PIECE, SAMPLE, sample_of, sum_of
 from evenbits.spec import canonical_json, plane_bytes
@@ -21,28 +21,12 @@ from evenbits.transforms import randomized_hadamard
 from evenbits.trellis import BLOCK, FINENESS, MOST_LEVEL, Model, exp2, fitted, guessed, lanes_of, log2
 from evenbits.trellis_law import LAWS, bytes_of, fitted_law
 
-ROUNDS = {2: (3, 2), 4: (10, 3), 8: (10, 3)}
-"""Searches until a model has settled, nearly: from a guess, of few values, and from that on, or that of another step."""
 SETTLED = 2
 """Steps tried before the last one, at least."""
 NEAR = 0.0008
 """Bits a value that need not be used."""
 GAUSS = 1.2533
 """Standard deviations in a mean magnitude, of a Gaussian."""
-RATES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
-Tables = dict[int, tuple[tuple[float, ...], tuple[float, ...]]]
-STEPS: Tables = {
-    2: ((2.8, 2.6, 1.0, 0.81, 0.68, 0.54, 0.405, 0.25, 0.128), (2.8, 2.6, 2.3, 1.0, 0.72, 0.54, 0.44, 0.245, 0.127)),
-    4: ((1.65, 1.25, 1.3, 1.06, 0.8, 0.58, 0.45, 0.25, 0.128), (1.75, 1.58, 1.15, 0.94, 0.805, 0.587, 0.45, 0.25, 0.128)),
-}
-"""Of a Gaussian, at these bits a value: with 2 contexts and with more, and of each with 8 states or fewer and 128 or more."""
-PRICES: Tables = {
-    2: ((0.12, 0.12, 0.9, 0.9, 0.9, 0.7, 0.65, 0.5, 0.42), (0.12, 0.12, 0.14, 0.35, 0.45, 0.55, 0.5, 0.45, 0.42)),
-    4: ((0.3, 0.5, 0.4, 0.5, 0.6, 0.6, 0.6, 0.5, 0.42), (0.3, 0.35, 0.55, 0.6, 0.6, 0.55, 0.5, 0.45, 0.42)),
-}
-"""Of a bit, in squares of the step, likewise."""
-OTHERS = {2: (0.12, 0.45, 1.1), 4: (0.3, 0.5, 0.8)}
-"""Tried for laws that may be others."""
 LEAST = 1 << 12
 """Values that are worth more than 2 contexts."""
 FEW = 1 << 13
@@ -104,13 +88,6 @@ class RateSearch:
         self.contexts, self.few, self.curve = 2, False, law if law in LAWS else None
         self.price = 0.0
 
-    def _entry(self, tables: Tables) -> float:
-        """The entry for the contexts, states and rate."""
-        rate, share = min(max(self.rate, RATES[0]), RATES[-1]), min(max((self.plan.order - 3) / 4, 0), 1)
-        table = [(1 - share) * a + share * b for a, b in zip(*tables[min(self.contexts, 4)], strict=True)]
-        i = min(bisect_right(RATES, rate), len(RATES) - 1)
-        return table[i - 1] + (table[i] - table[i - 1]) * (rate - RATES[i - 1]) / (RATES[i] - RATES[i - 1])
-
     def _coordinates(self, x: Array) -> Array:
         """Rotated, at a magnitude that floats of 32 bits like."""
         plan, out = self.plan, np.empty((len(x), self.plan.length), np.float32)
@@ -158,10 +135,10 @@ class RateSearch:
             return None
         self.rate = 8 * (self.most - besides) / self.n
         if self.plan.rotated:
-            price = self._entry(PRICES)
+            price = start.entry(start.PRICES, contexts, self.plan.order, self.rate)
             step, slope, model, _ = self._first_step(price)
         else:
-            tried = ((p, self._first_step(p)) for p in OTHERS[min(contexts, 4)])
+            tried = ((p, self._first_step(p)) for p in start.OTHERS[min(contexts, 4)])
             price, (step, slope, model, _) = min(tried, key=lambda each: each[1][3])
         self.price = price
         best, over, under = None, None, None  # what was left: less than nothing, and the least above
@@ -190,7 +167,8 @@ class RateSearch:
         At last what the sample loses, times 4^bits. Models go on settling from step to step, so that rates do not fall strictly.
         """
         self.price = price
-        step = max(self.finest, self.mean * GAUSS * self._entry(STEPS) * exp2(min(0.0, 4 - self.rate)))
+        usual = start.entry(start.STEPS, self.contexts, self.plan.order, self.rate) * exp2(min(0.0, 4 - self.rate))
+        step = max(self.finest, self.mean * GAUSS * usual)
         aim, whole = 8 * self.most / self.n, sum_of(self.sample, self.sample)
         near = 2 * max(NEAR, 64 / self.n, aim / 512)
         slope, last = 0.8, None
@@ -212,7 +190,7 @@ class RateSearch:
     def _settled(self, y: Array, step: float, last: Model | None) -> tuple[Found, Model]:
         """Symbols and the model that they were searched with, after a few searches each with the last one's model."""
         top, histogram = self._top(y * np.float32(1 / step))
-        first, again = ROUNDS[self.contexts]
+        first, again = start.ROUNDS[min(self.contexts, 4)]
         model = guessed(histogram, top, self.contexts)
         if last is not None:
             model = last if last.law is not None else last.joined(model)
