@@ -90,16 +90,16 @@ def mean_of(x, count, method, **options):
     ],
 )
 def test_the_mean_of_unbiased_codes_over_seeds_is_what_was_encoded(method, per, law, rng):
-    shape, count = (3, 128), 16
+    shape, count = (3, 128), 10
     x = {"gaussian": rng.standard_normal(shape), "heavy": rng.standard_t(3, shape), "ramp": np.arange(384.0).reshape(shape)}[law]
     if per == "tensor":  # whose rows must be alike
         x /= np.linalg.norm(x, axis=1, keepdims=True)
-    options = {} if per is None else {"per": per}
+    options = {} if per is None else {"per": per, "law": "gaussian"}
     mean, square = mean_of(x, count, method, bits=3, fit="unbiased", **options)
     off = np.square(mean - x).sum(axis=1) * count / square
     assert (off < 1.6).all()  # 1 is expected, with a standard deviation of sqrt(2 / 128)
-    shrunk, square = mean_of(x, count, method, bits=1 if method == "trellis" else 2, **options)
-    assert (np.square(shrunk - x).sum(axis=1) * count / square > 1.8).all()
+    shrunk, square = mean_of(x, count, method, bits=1, **options)
+    assert (np.square(shrunk - x).sum(axis=1) * count / square > 2.5).all()
 
 
 @pytest.mark.parametrize("fit", ["unbiased", "least_squares"])
@@ -120,9 +120,8 @@ def test_inner_products_are_those_of_the_fit(fit, seed, rng):
 
 def test_arrays_that_decode_to_zeros_have_no_unbiased_scale():
     for per in ("tensor", "row"):
-        for bits in (0.5, 1):
-            e = quantize(np.eye(3, 256), bits, "entropy_trellis", fit="unbiased", per=per, states=8)
-            assert np.isfinite(e.decode()).all()
+        e = quantize(np.eye(3, 256), 0.5, "entropy_trellis", fit="unbiased", per=per, states=8, law="empirical")
+        assert np.isfinite(e.decode()).all()
 
 
 @pytest.mark.parametrize("method", BOTH)
@@ -137,7 +136,7 @@ def test_rows_of_any_sizes_have_the_same_relative_error_by_scales_of_their_own(m
 
 
 def encoded_by(method, rng):
-    x = rng.standard_t(3, (5, 600)).astype(np.float32)
+    x = rng.standard_t(3, (5, 200)).astype(np.float32)
     if method == "trellis":
         return [quantize(x, bits, method, memory=8, certificate=True) for bits in (1, 2.5)]
     x[2, 5] = 1e6
@@ -161,7 +160,7 @@ def test_flipped_bytes_of_any_plane_are_refused_in_words_or_decode(method, rng):
     refused, decoded = set(), set()
     for e in encoded_by(method, rng):
         for name, plane in e.planes.items():
-            for i in range(16):
+            for i in range(12):
                 other = plane.copy()
                 other.view(np.uint8).reshape(-1)[rng.integers(0, plane.nbytes, 1 + i % 3)] ^= rng.integers(1, 256, dtype=np.uint8)
                 whole = assert_decodes_or_is_refused(Encoded({**e.planes, name: other}, e.spec), "plane '")
@@ -187,12 +186,12 @@ def test_streams_cut_short_with_sizes_that_agree_are_refused_or_decode(rng):
     for e in encoded_by("entropy_trellis", rng):
         stream = e.planes["stream"]
         if "sizes" not in e.planes:  # of one block
-            for n in rng.integers(1, stream.size, 20):
+            for n in rng.integers(1, stream.size, 16):
                 cut = Encoded({**e.planes, "stream": stream[:n]}, {**e.spec, "bytes": int(n)})
                 assert_decodes_or_is_refused(cut, "plane 'stream' makes no sense in block")
             continue
         sizes = e.planes["sizes"]
-        for n in rng.integers(1, stream.size, 40):
+        for n in rng.integers(1, stream.size, 16):
             lie = sizes.astype(np.int64)
             lie[-1] += int(n) - stream.size
             for i in range(len(lie) - 1, 0, -1):  # what the last one lacks, those before it give
@@ -200,7 +199,7 @@ def test_streams_cut_short_with_sizes_that_agree_are_refused_or_decode(rng):
                 lie[i] = max(lie[i], 0)
             cut = {**e.planes, "stream": stream[:n], "sizes": lie.astype(np.uint32)}
             assert_decodes_or_is_refused(Encoded(cut, {**e.spec, "bytes": int(n)}), "plane 'stream' makes no sense in block")
-        for _ in range(20):
+        for _ in range(8):
             lie = rng.multinomial(stream.size, np.full(len(sizes), 1 / len(sizes))).astype(np.uint32)
             assert_decodes_or_is_refused(Encoded({**e.planes, "sizes": lie}, e.spec), "plane 'stream' makes no sense in block")
 
@@ -209,7 +208,7 @@ def test_streams_cut_short_with_sizes_that_agree_are_refused_or_decode(rng):
 def test_specs_with_anything_in_them_are_refused_by_key_or_decode(method, rng):
     for e in encoded_by(method, rng):
         for key in e.spec:
-            for value in (None, True, -1, 0, 1, 3, 2.5, 2**33, 10**30, "", "row", "5/3", [], [600, 5], [2**33] * 2, {}, {"a": 1}):
+            for value in (None, True, -1, 0, 1, 3, 2.5, 2**33, 10**30, "", "row", "5/3", [], [200, 5], [2**33] * 2, {}, {"a": 1}):
                 assert_decodes_or_is_refused(Encoded(e.planes, {**e.spec, key: value}), "spec|plane '")
 
 
@@ -225,9 +224,9 @@ LAWS = {
 }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(
-    shape=st.lists(st.integers(1, 60), min_size=1, max_size=3),
+    shape=st.lists(st.integers(1, 30), min_size=1, max_size=3),
     law=st.sampled_from(sorted(LAWS)),
     budget=st.fractions(Fraction(1, 20), 8, max_denominator=1000),
     method=st.sampled_from(BOTH),

@@ -234,6 +234,16 @@ def test_an_entropy_trellis_takes_all_that_a_budget_allows(budget, rng, tmp_path
     assert 0.999 * allowed - most < taken <= allowed
 
 
+@pytest.mark.parametrize("size", [1800, 2200, 2400, 2600])
+def test_a_budget_that_leaves_hardly_a_stream_is_a_ceiling_or_impossible(size, rng, tmp_path):
+    save_file({"a": rng.standard_normal((24, 2, 63)), "b": rng.standard_t(1.1, (7, 150))}, tmp_path / "m")
+    options = {"method": "entropy_trellis", "states": 4, "certificate": True}
+    try:
+        assert quantize_model(tmp_path / "m", tmp_path / "f", budget=f"{size}B", **options).output_bytes <= size
+    except ValueError as error:
+        assert size < 2200 and "which is impossible; the least for this model is" in str(error)
+
+
 @pytest.mark.parametrize("size", [13_000, "14kB", 15_111, "16 kB", "17KiB", "0.02MB", "25000B", "1GiB"])
 def test_a_budget_of_bytes_is_a_ceiling_on_the_file(size, model):
     size = f"{size}B" if isinstance(size, int) else size

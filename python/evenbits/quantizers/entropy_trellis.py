@@ -84,9 +84,14 @@ class EntropyTrellis(StreamQuantizer):
     def longest(self, shape: tuple[int, ...], dtype: str = "float32") -> Stream:
         plan = self.spec(shape, dtype)
         assert isinstance(plan, EntropyTrellisStream)
-        exponent = -MOST_EXPONENT if plan.compact else 0
         return replace(
-            plan, few=False, top=MOST_LEVEL, contexts=min(8, 1 << self.order), exponent=exponent, outliers=max(plan.size // 8, 1)
+            plan,
+            size=max(plan.size, 1),  # without a stream there is no other plane
+            few=False,
+            top=MOST_LEVEL,
+            contexts=min(8, 1 << self.order),
+            exponent=-MOST_EXPONENT if plan.compact else 0,
+            outliers=max(plan.size // 8, 1),
         )
 
     def nbytes(self, shape: tuple[int, ...], dtype: str = "float32") -> int:
