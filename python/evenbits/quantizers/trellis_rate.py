@@ -141,11 +141,15 @@ class RateSearch:
             tried = ((p, self._first_step(p)) for p in start.OTHERS[min(contexts, 4)])
             price, (step, slope, model, _) = min(tried, key=lambda each: each[1][3])
         self.price = price
-        best, over, under = None, None, None  # what was left: less than nothing, and the least above
-        near = max(NEAR, 16 / self.n)
+        best: tuple[float, Found, list[Array] | None] | None = None
+        over, under = None, None  # what was left: less than nothing, and the least above
+        near = max(NEAR, 16 / self.n, self.rate / 2048)
+        aim = 0.6 * near
         for trial in range(10):
             found = self._pass(self.y, step, model)
-            size, blocks = self._blocks(found) if found.size <= self.most else (found.size, [])
+            size, blocks = found.size, None
+            if 0 <= 8 * (self.most - size) / self.n < 2 * near or step <= self.finest or trial > 5:  # worth writing
+                size, blocks = self._blocks(found)
             left = 8 * (self.most - size) / self.n
             if left < 0:
                 over = step, left
@@ -154,12 +158,23 @@ class RateSearch:
             if under is not None and (under[1] < near or step <= self.finest):
                 break
             if over is None or under is None:
-                most = near / 3 * (1 << trial if left < 0 else 1)
-                step = max(self.finest, step * exp2((most - min(left, 1)) / slope))
+                step = max(self.finest, step * exp2((aim * (1 << trial if left < 0 else 1) - min(left, 1)) / slope))
             else:
-                share = (near / 3 - over[1]) / (under[1] - over[1])
+                share = (aim - over[1]) / (under[1] - over[1])
                 step = over[0] + (under[0] - over[0]) * min(max(share, 0.1), 0.9)
-        return best
+        return best and self._written(best, model)
+
+    def _written(self, best: tuple[float, Found, list[Array] | None], model: Model) -> tuple[float, Found, list[Array]] | None:
+        """With its bytes, and a coarser step if sizes were not as expected."""
+        step, found, blocks = best
+        for trial in range(10):
+            if blocks is not None:
+                return step, found, blocks
+            size, blocks = self._blocks(found)
+            if size > self.most:
+                step, blocks = step * exp2(0.01 * (1 << trial)), None
+                found = self._pass(self.y, step, model)
+        return None
 
     def _first_step(self, price: float) -> tuple[float, float, Model, float]:
         """A step that nearly fits, by how many bits a value a step twice as large takes less, and what to search with.
