@@ -24,7 +24,7 @@ import numpy as np
 import packages
 import torch
 from command import run
-from models import EQUAL_TOTAL, WAYS, Case, Weights, judged, sha256
+from models import EQUAL_TOTAL, SHOWN, WAYS, Case, Weights, judged, sha256
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -172,10 +172,11 @@ def plot(rows: list[dict[str, Any]], path: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.5), layout="constrained")
-    for name in dict.fromkeys(row["method"] for row in rows):
+    names = list(dict.fromkeys(row["method"] for row in rows))
+    for name in [name for name in SHOWN if name in names] or names:
         mine = sorted((row for row in rows if row["method"] == name), key=lambda row: row["bits_per_value"])
         for axis, key in zip(axes, ("error", "cosine", "words"), strict=True):
-            style = "s:" if name.startswith("uniform") else "o-"
+            style = "s:" if name.startswith("uniform") else "D--" if name in ("trellis", "dead_zone") else "o-"
             axis.plot([row["bits_per_value"] for row in mine], [row[key] for row in mine], style, label=name, markersize=4)
     for axis, label in zip(axes, ("|W − W'| / |W|", "mean cosine to float32", "wordsim353 ρ"), strict=True):
         axis.set(xlabel="bits a value, all included", ylabel=label)

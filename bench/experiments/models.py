@@ -62,6 +62,22 @@ EQUAL_TOTAL: dict[str, tuple[str, ...]] = {
 }
 """Compared at equal ``--budget``: bits a value of everything stored, scales, tables and specs included."""
 
+SHOWN = (
+    "entropy_trellis, 8 states",
+    "entropy_trellis, 8 states, not rotated",
+    "trellis",
+    "dead_zone",
+    "kashin",
+    "sign_frame",
+    "near_democratic",
+    "lloyd_max",
+    "kashin, alternating (2026)",
+    "uniform, 64 a scale, clipped",
+    "uniform, 64 a scale",
+    "uniform, 32 a scale",
+)
+"""Of these the lines of pictures, as far as they were run."""
+
 
 class Case(NamedTuple):
     name: str

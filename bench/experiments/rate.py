@@ -52,6 +52,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "pruning, not rotated": ("pruning", {}),
 }
 SLOW = {
+    "kashin",
+    "sign_frame",
     "trellis, memory 16",
     "democratic 1.05, exact",
     "entropy_trellis, 128 states, not rotated",

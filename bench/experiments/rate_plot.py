@@ -36,12 +36,12 @@ GREY = "#8a8a8a"
 SOURCES = ("gaussian", "gaussian^3", "student t2", "sparse 1 %", "MiniLM")
 LABELS = {  # in the single panel: the text, where it stands by bits and rho, and on which side of that
     "entropy_trellis, 128 states": ("entropy_trellis, 128 states", 4.1, 1.05, "left"),
-    "entropy_trellis, 8 states": ("8 states", 4.1, 1.135, "left"),
+    "entropy_trellis, 8 states": ("entropy_trellis, 8 states", 4.1, 1.135, "left"),
     "trellis, memory 16": ("trellis, memory 16", 4.1, 1.23, "left"),
-    "trellis": ("trellis", 4.1, 1.32, "left"),
+    "trellis": ("trellis", 4.1, 1.315, "left"),
     "dead_zone, not rotated": ("dead_zone", 4.1, 1.44, "left"),
     "kashin": ("kashin", 4.1, 2.24, "left"),
-    "sign_frame": ("sign_frame", 3.05, 1.93, "left"),
+    "sign_frame": ("sign_frame", 3.2, 2.5, "right"),
     "near_democratic": ("near_democratic", 4.1, 2.52, "left"),
     "faiss EDEN": ("FAISS EDEN, RaBitQ", 0.95, 2.36, "center"),
     "faiss PQ": ("FAISS PQ, its codebook free", 4.1, 2.13, "left"),
@@ -67,7 +67,7 @@ def one(rows: dict[str, Any], path: str) -> None:
         axis.plot(bits, rho, style, color=colour, markersize=6, linewidth=2 if strong else 1, zorder=3 if strong else 2)
         axis.text(x, y, label, color=colour if strong else "#666666", fontsize=11, va="center", ha=side)
     ticks = {0.25: "¼", 0.5: "½", 1: "1", 1.5: "1½", 2: "2", 3: "3", 4: "4"}
-    axis.set(xlim=(0, 5.75), ylim=(0.88, 2.6), xticks=list(ticks), xticklabels=list(ticks.values()))
+    axis.set(xlim=(0, 5.9), ylim=(0.88, 2.6), xticks=list(ticks), xticklabels=list(ticks.values()))
     axis.set_xlabel("bits a value, everything counted", fontsize=12)
     axis.set_ylabel("squared error / least possible", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)

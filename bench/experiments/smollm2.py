@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import packages
 import torch
-from models import EQUAL_TOTAL, Case, Weights, judged
+from models import EQUAL_TOTAL, SHOWN, Case, Weights, judged
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE
@@ -126,15 +126,17 @@ def plot(rows: list[dict[str, Any]], path: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, (error, perplexity) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    for name in dict.fromkeys(row["method"] for row in rows if "error" in row):
+    names = {row["method"] for row in rows if "error" in row}
+    for name in filter(names.__contains__, SHOWN):
         mine = sorted((row for row in rows if row["method"] == name), key=lambda row: row["bits_per_value"])
-        style = "s:" if name.startswith("uniform") else "o-"
+        style = "s:" if name.startswith("uniform") else "D--" if name in ("trellis", "dead_zone") else "o-"
         rates = [row["bits_per_value"] for row in mine]
         error.semilogy(rates, [row["error"] ** 2 for row in mine], style, label=name, markersize=4)
         perplexity.loglog(rates, [row["perplexity"] for row in mine], style, label=name, markersize=4)
     perplexity.axhline(rows[0]["perplexity"], color="k", linestyle="--", label="float32")
     error.set(xlabel="bits a value, all included", ylabel="|W − W'|² / |W|²")
-    perplexity.set(xlabel="bits a value, all included", ylabel="perplexity", xticks=(2, 3, 4), xticklabels=("2", "3", "4"))
+    ticks = (1.5, 2, 2.5, 3, 4)
+    perplexity.set(xlabel="bits a value, all included", ylabel="perplexity", xticks=ticks, xticklabels=[f"{t:g}" for t in ticks])
     perplexity.set_xticks((), minor=True)
     for axis in (error, perplexity):
         axis.grid(alpha=0.3)
