@@ -74,7 +74,9 @@ def test_a_row_of_the_code_is_found_again():
     np.testing.assert_array_equal(found, codes)
 
 
-@pytest.mark.parametrize(("bits", "memory", "limit"), [(1, 12, 1.11), (2, 12, 1.17), (2, 9, 1.32), (2.5, 10, 1.33), (4, 12, 1.32)])
+@pytest.mark.parametrize(
+    ("bits", "memory", "limit"), [(1, 12, 1.11), (2, 12, 1.17), (2, 9, 1.32), (2.5, 10, 1.33), (4, 12, 1.32)]
+)
 def test_errors_are_near_the_limit(bits, memory, limit, rng):
     x = rng.standard_normal((2, 4096)).astype(np.float32) ** 3
     assert Trellis(bits, memory=memory).encode(x).error(x) ** 2 * 4**bits < limit
