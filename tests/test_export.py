@@ -13,13 +13,12 @@ import pytest
 
 import evenbits
 from evenbits import cli, container
-from evenbits.export import export_c, trellis
+from evenbits.export import export_c
 from evenbits.export.c import prepare, report_text
 from evenbits.export.integer import Rounding, embedded, refusal, rounded
 from evenbits.export.network import read_network, softmax
 from evenbits.models import quantize_model
 from evenbits.models.digits import load_digits
-from evenbits.reference import bit_shift
 
 pytest.importorskip("safetensors")
 DIGITS = Path(evenbits.__file__).parent / "data" / "digits.safetensors"
@@ -114,16 +113,6 @@ def test_trellises_of_any_length_pass_their_self_test(tmp_path, activations, sha
     program = tmp_path / "program"
     subprocess.run(["cc", "-std=c99", "-ffp-contract=off", f"-I{tmp_path}", *sources, "-o", program], check=True)
     assert subprocess.run([program], capture_output=True, text=True).stdout.split()[-1] == "passed"
-
-
-@pytest.mark.parametrize("memory", [8, 12, 16])
-@pytest.mark.parametrize("rate", [1, 2, 3, 4, Fraction(5, 2)])
-def test_the_hash_in_c_is_that_of_the_trellis(memory, rate):
-    states = np.arange(1 << memory, dtype=np.uint64)
-    h = (states * np.uint64(trellis.multiplier(Fraction(rate), memory)) + np.uint64(76625530)).astype(np.uint32)
-    levels = h[:, None].view(np.uint8).sum(axis=1, dtype=np.int64) - trellis.MOST_LEVEL
-    rate = Fraction(rate)
-    np.testing.assert_array_equal(levels, bit_shift.level(states, memory, rate.numerator, rate.denominator))
 
 
 def test_no_sum_passes_its_bound(tmp_path):

@@ -4,21 +4,20 @@
 #pragma once
 
 #include "evenbits.h"
-#include "simd.hpp"
+#include "simd/bit_shift.hpp"
 
 namespace evenbits::EVENBITS_ISA {
 
 // Found by trying some thousands, on Gaussians: by the whole bits of a value, which is what the highest bits of a state are.
 EVENBITS_INLINE std::uint32_t bit_shift_multiplier(const evenbits_bit_shift* t) {
-  const std::uint32_t multipliers[] = {1976101133u, 466668845u, 4173394211u, 1753752023u};
+  const std::uint32_t multipliers[] = {1976101133u, 310825767u, 4173394211u, 1753752023u};
   const std::uint64_t a = multipliers[t->bits / t->per - 1];
   return std::uint32_t((a << 32 | a) >> (16 + t->memory));  // so that the highest bits of a state count alike
 }
 // The sum of four bytes, less 510: nearly Gaussian, of standard deviation 147.8. T: std::uint32_t, or a register of them.
 template <class T>
 EVENBITS_INLINE T bit_shift_level(T state, std::uint32_t multiplier) {
-  const T h = state * multiplier + 76625530u, pairs = (h & 0xFF00FFu) + (h >> 8 & 0xFF00FFu);
-  return (pairs & 0xFFFFu) + (pairs >> 16) - 510u;
+  return sum_of_bytes(state * multiplier + 76625530u, -510);
 }
 // The bits that belong to the values before value i.
 EVENBITS_INLINE std::size_t bit_shift_place(const evenbits_bit_shift* t, std::size_t i) {

@@ -45,4 +45,26 @@ EVENBITS_INLINE Shorts high_square(Shorts v) {
 #endif
 }
 
+// Of every 32 bits the sum of their four bytes, and `more`.
+EVENBITS_INLINE Vec<std::uint32_t> sum_of_bytes(Vec<std::uint32_t> v, std::int32_t more) {
+#if defined(__AVX512VNNI__)
+  return (Vec<std::uint32_t>)_mm512_dpbusd_epi32(_mm512_set1_epi32(more), (__m512i)v, _mm512_set1_epi8(1));
+#elif defined(__AVX512F__)
+  const __m512i pairs = _mm512_maddubs_epi16((__m512i)v, _mm512_set1_epi8(1));
+  return (Vec<std::uint32_t>)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1)) + std::uint32_t(more);
+#elif defined(__AVX2__)
+  const __m256i pairs = _mm256_maddubs_epi16((__m256i)v, _mm256_set1_epi8(1));
+  return (Vec<std::uint32_t>)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)) + std::uint32_t(more);
+#elif defined(__x86_64__)
+  const auto pairs = (v & 0xFF00FFu) + (v >> 8 & 0xFF00FFu);
+  return (Vec<std::uint32_t>)_mm_madd_epi16((__m128i)pairs, _mm_set1_epi16(1)) + std::uint32_t(more);
+#else
+  return (Vec<std::uint32_t>)vpaddlq_u16(vpaddlq_u8((uint8x16_t)v)) + std::uint32_t(more);
+#endif
+}
+EVENBITS_INLINE std::uint32_t sum_of_bytes(std::uint32_t v, std::int32_t more) {
+  const std::uint32_t pairs = (v & 0xFF00FFu) + (v >> 8 & 0xFF00FFu);
+  return (pairs & 0xFFFFu) + (pairs >> 16) + std::uint32_t(more);
+}
+
 }  // namespace evenbits::EVENBITS_ISA

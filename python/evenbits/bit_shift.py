@@ -2,7 +2,7 @@
 
 With a rate of 1 to 4, bits floor(i rate) to floor((i + 1) rate) of a row belong to value i. Let s be the ``memory`` bits that
 end with them, the last one highest, the row's end standing before its beginning, and h = a s + 76625530 modulo 2^32, where a is
-1976101133, 466668845, 4173394211 or 1753752023 for rates from 1, 2, 3 or 4 on, rotated left by 16 - memory bits. The value is
+1976101133, 310825767, 4173394211 or 1753752023 for rates from 1, 2, 3 or 4 on, rotated left by 16 - memory bits. The value is
 the sum of the four bytes of h, less 510, which is nearly Gaussian. So one multiplication decodes a value, without tables, from
 any place on; and neighbours share bits, so that an encoder may choose among many rows. The numbers a are those, among some
 thousands tried, for which the error of Gaussians is least.

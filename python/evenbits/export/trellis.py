@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 
 from evenbits._arrays import Array
@@ -11,16 +9,10 @@ from evenbits.bit_shift import row_bytes, values
 from evenbits.codings.bit_shift import BitShift
 from evenbits.encoded import Encoded
 from evenbits.packing import Radix
+from evenbits.reference.bit_shift import multiplier
 from evenbits.spec import Embedding, Spec
 
 MOST_LEVEL = 510
-MULTIPLIERS = (1976101133, 466668845, 4173394211, 1753752023)
-
-
-def multiplier(rate: Fraction, memory: int) -> int:
-    """Of the hash, see ``evenbits.bit_shift``."""
-    a = MULTIPLIERS[int(rate) - 1]
-    return (a << (16 - memory) | a >> (16 + memory)) & 0xFFFFFFFF
 
 
 def spec_of(weights: Encoded) -> Spec:
@@ -44,5 +36,6 @@ def codes_text(coding: BitShift, bytes_name: str) -> str:
     rate, n = coding.bits, coding.length
     whole, part = divmod(rate.numerator, rate.denominator)
     bits = n * rate.numerator // rate.denominator
-    fields = [coding.rows, row_bytes(n, rate), coding.coordinates, bits, f"{multiplier(rate, coding.memory)}u"]
+    factor = multiplier(coding.memory, rate.numerator, rate.denominator)
+    fields = [coding.rows, row_bytes(n, rate), coding.coordinates, bits, f"{factor}u"]
     return f"{{{bytes_name}, {', '.join(map(str, [*fields, part, rate.denominator, whole, coding.memory]))}}}"

@@ -154,7 +154,7 @@ typedef struct evenbits_trellis {
 /* A trellis code of a constant rate. Bits floor(i bits / per) to floor((i + 1) bits / per) of a row are those of value i; a
  * row is padded to whole bytes. With s the `memory` bits that end with them, the last one highest, the row's end standing
  * before its beginning, and h = a s + 76625530 modulo 2^32, value i is the sum of the four bytes of h, less 510; a is
- * 1976101133, 466668845, 4173394211 or 1753752023 for bits / per from 1, 2, 3 or 4 on, rotated left by 16 - memory bits. */
+ * 1976101133, 310825767, 4173394211 or 1753752023 for bits / per from 1, 2, 3 or 4 on, rotated left by 16 - memory bits. */
 typedef struct evenbits_bit_shift {
   size_t n;           /* at least memory */
   uint32_t memory;    /* 8 to 16 */

@@ -11,14 +11,17 @@ Ints = NDArray[np.int64]
 BEST, WORST = -32768, 32767
 WINDOW = 32
 """A decision waits for so many times the values after which any state has led to any other."""
-MULTIPLIERS = (1976101133, 466668845, 4173394211, 1753752023)
+MULTIPLIERS = (1976101133, 310825767, 4173394211, 1753752023)
+
+
+def multiplier(memory: int, bits: int, per: int) -> int:
+    a = MULTIPLIERS[bits // per - 1]
+    return (a << (16 - memory) | a >> (16 + memory)) & 0xFFFFFFFF
 
 
 def level(state: Any, memory: int, bits: int, per: int) -> Ints:
     """The sum of the four bytes of a state + 76625530 modulo 2^32, less 510."""
-    a = MULTIPLIERS[bits // per - 1]
-    turned = (a << (16 - memory) | a >> (16 + memory)) & 0xFFFFFFFF
-    h = (np.asarray(state, np.uint64) * np.uint64(turned) + np.uint64(76625530)).astype(np.uint32)
+    h = (np.asarray(state, np.uint64) * np.uint64(multiplier(memory, bits, per)) + np.uint64(76625530)).astype(np.uint32)
     levels: Ints = h[..., None].view(np.uint8).sum(axis=-1, dtype=np.int64) - 510
     return levels
 
