@@ -250,3 +250,9 @@ def test_planes_that_contradict_each_other_are_refused(rng):
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
         EntropyTrellis(**{"bits": 2, **options})
+
+
+def test_scales_beyond_float64_are_refused(rng):
+    e = evenbits.quantize(rng.standard_normal((8, 200)).astype(np.float32), 2, "entropy_trellis", rotate=False)
+    with pytest.raises(evenbits.EncodedError, match=r"plane 'scale' times 2\^1100 is beyond float64"):
+        evenbits.decode(evenbits.Encoded(e.planes, e.spec | {"exponent": 1100}))

@@ -19,7 +19,7 @@ struct BitShiftSearch {
   std::int16_t* chosen;                   // 16 rows of `block` least costs
   std::uint8_t* from;                     // 2 window steps of 2^(memory - low): j of each p
   std::size_t states, low, block;
-  std::size_t window;         // values that a decision waits for: ways to all states mostly are one before that
+  std::size_t window;        // values that a decision waits for: ways to all states mostly are one before that
   std::int32_t base, least;  // what is taken from all costs; the least of them before
 
   std::uint32_t width(std::size_t i) const { return std::uint32_t(bit_shift_place(t, i + 1) - bit_shift_place(t, i)); }

@@ -27,6 +27,15 @@ GAINS = ((1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0), (1.12, 1.03, 0.97, 0.945, 0.925, 0
 """By rate, what a Gaussian is multiplied by before the search: more at low rates, where what is found is smaller than it."""
 
 
+MULTIPLIERS = (1976101133, 310825767, 4173394211, 1753752023)
+
+
+def multiplier(rate: Fraction, memory: int) -> int:
+    """Of the hash."""
+    a = MULTIPLIERS[int(rate) - 1]
+    return (a << (16 - memory) | a >> (16 + memory)) & 0xFFFFFFFF
+
+
 def row_bytes(n: int, rate: Fraction) -> int:
     """Bytes of a row of n values."""
     return (n * rate.numerator // rate.denominator + 7) // 8

@@ -16,10 +16,9 @@ from typing import Any, ClassVar
 from evenbits._arrays import Array
 from evenbits.codings.base import Coding, Rows
 from evenbits.codings.bit_shift import BitShift
-from evenbits.codings.trellis import EntropyTrellisStream
 from evenbits.spec import EncodedError, Reader
 
-OF: dict[str, type[Coding]] = {kind.coding: kind for kind in (BitShift, EntropyTrellisStream)}
+OF: dict[str, type[Coding]] = {BitShift.coding: BitShift}
 
 
 @dataclass(frozen=True)

@@ -140,16 +140,22 @@ class EntropyTrellisStream(Stream):
             return
         if "sizes" in planes and int(planes["sizes"].sum(dtype=np.uint64)) != self.size:
             raise EncodedError(f"plane 'sizes' does not add up to the {self.size} bytes of plane 'stream'")
+        if not math.isfinite(self.scale_of(planes)):
+            raise EncodedError(f"plane 'scale' times 2^{self.exponent} is beyond float64")
         places = planes.get("places", np.zeros(0, np.uint32))
         if (places[1:] <= places[:-1]).any() or (places >= self.values).any():
             raise EncodedError(f"plane 'places' must ascend, below {self.values}")
+
+    def scale_of(self, planes: Mapping[str, Array]) -> float:
+        with np.errstate(over="ignore", under="ignore"):
+            return float(np.ldexp(float(planes["scale"][0]), self.exponent))
 
     def decoder(self, planes: Mapping[str, Array]) -> Rows:
         if not self.size:
             return lambda begin, end: np.zeros((end - begin, self.d), np.float32)
         model = model_of(planes["law"]) if self.few else Model(planes["lengths"], planes["offsets"])
         starts = np.concatenate([[0], np.cumsum(planes.get("sizes", [self.size]), dtype=np.int64)])
-        scale = float(np.ldexp(float(planes["scale"][0]), self.exponent))
+        scale = self.scale_of(planes)
         dtype = np.float64 if self.dtype == "float64" else np.float32
         plain = dtype is np.float32 and (scale == 0 or 1 / NORMAL < abs(scale) < NORMAL)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from evenbits._arrays import Array
-from evenbits.bit_shift import row_bytes, values
+from evenbits.bit_shift import multiplier, row_bytes, values
 from evenbits.codings.bit_shift import BitShift
 from evenbits.encoded import Encoded
 from evenbits.packing import Radix
-from evenbits.reference.bit_shift import multiplier
 from evenbits.spec import Embedding, Spec
 
 MOST_LEVEL = 510
@@ -36,6 +35,6 @@ def codes_text(coding: BitShift, bytes_name: str) -> str:
     rate, n = coding.bits, coding.length
     whole, part = divmod(rate.numerator, rate.denominator)
     bits = n * rate.numerator // rate.denominator
-    factor = multiplier(coding.memory, rate.numerator, rate.denominator)
+    factor = multiplier(rate, coding.memory)
     fields = [coding.rows, row_bytes(n, rate), coding.coordinates, bits, f"{factor}u"]
     return f"{{{bytes_name}, {', '.join(map(str, [*fields, part, rate.denominator, whole, coding.memory]))}}}"

@@ -22,8 +22,8 @@ class EntropyTrellis(StreamQuantizer):
     """An entropy-coded trellis after a random rotation: nearly the least error that any code of so many bits can have.
 
     Whatever the law of x, its rotated coordinates are nearly Gaussian, for which no code has an error below 4^-bits |x|^2;
-    this one's is that times 1.17 at most with 8 states, 1.10 with 128, at any rate above 0. ``bits`` is a ceiling for all but
-    the scale and the spec, some 150 bytes; from about 9 bits on less is taken than allowed.
+    this one's is that times 1.17 at most with 8 states, 1.10 with 128, from .1 to 8 bits. ``bits`` is a ceiling for all but
+    the scale and the spec, some 150 bytes; from about 10 bits on less is taken than allowed.
     states: 4, 8, ..., 256; more cost time in encoding, none in decoding. rotate=False codes values as they are, by the table
     of their own frequencies: better where they are sparse or Laplacian, as weights often are.
     law: how frequencies are told, by tables ("empirical") or by the curve of a "gaussian" or "laplacian" law, 8 to 20 bytes;
@@ -34,7 +34,7 @@ class EntropyTrellis(StreamQuantizer):
     over all rows together, or with per="row" over each, to 2^-10 if its norm is at least 2^-14 of the largest. Then the mean
     over seeds is x, as far as 200 can tell; with one scale only if norms are alike, for of short rows more is lost.
     rows_per_block: rows that are decoded at a time; by default about 2^18 values.
-    Encoding keeps the coordinates, 4 bytes each, and 2 bytes a value more. The same bytes on every machine.
+    Encoding takes up to 14 bytes a value besides x. The same bytes on every machine.
     Sources: see ``evenbits.trellis``.
     """
 

@@ -12,6 +12,7 @@ from evenbits.bit_shift import search, values
 from evenbits.codings.bit_shift import MOST_PER, SCALES, BitShift
 from evenbits.encoded import Encoded, as_matrix
 from evenbits.quantizers.base import NoSuchRateError, Progress, Quantizer, choice, finite, shape_of
+from evenbits.quantizers.walk import require_held
 from evenbits.transforms import randomized_hadamard
 
 
@@ -44,8 +45,10 @@ class Trellis(Quantizer):
         scale_dtype: str = "float32",
     ) -> None:
         super().__init__(bits, seed=seed, stream=stream, scale_dtype=choice(scale_dtype, "scale_dtype", SCALES))
+        if isinstance(bits, float):
+            self.bits = self.bits.limit_denominator(MOST_PER)  # 4 / 3 is no float
         if not 1 <= self.bits <= 4 or self.bits.denominator > MOST_PER:
-            raise NoSuchRateError(f"bits is {bits}; a trellis takes 1 to 4 bits a value, in parts of at most {MOST_PER}")
+            raise NoSuchRateError(f"bits is {bits}; a trellis takes 1 to 4 bits a value, fractions of up to {MOST_PER} parts")
         self.memory, self.rotate = integer(memory, "memory", 8, 16), bool(rotate)
         self.fit = choice(fit, "fit", ("least_squares", "unbiased"))
 
@@ -62,30 +65,27 @@ class Trellis(Quantizer):
             rows = as_matrix(a)
 
             def work(begin: int, end: int) -> None:
-                planes["codes"][begin:end], scales = self._rows(coding, rows[begin:end])
-                with np.errstate(over="ignore", under="ignore"):
-                    planes["scales"][begin:end] = scales
+                planes["codes"][begin:end], planes["scales"][begin:end] = self._rows(coding, rows[begin:end])
 
             heard = None if progress is None else lambda done: progress(done * coding.d, a.size)
             for_row_chunks(coding.rows, 32 * coding.length, workers, work, heard)
-            lost = ~np.isfinite(planes["scales"][:, 0])
-            if lost.any():
-                first = int(lost.argmax())
-                raise ValueError(f"row {first} needs a scale beyond {self.scale_dtype}; pass scale_dtype='float64'")
         return Encoded(planes, coding.to_dict())
 
     def _rows(self, coding: BitShift, x: Array) -> tuple[Array, Array]:
-        """Codes and scales."""
+        """Codes and scales as they are stored."""
         exponent = peak_exponent(np.maximum(x.max(axis=1, keepdims=True), -x.min(axis=1, keepdims=True)))
         y = np.ascontiguousarray(x if exponent is None else np.ldexp(x.astype(np.float64), -exponent), np.float32)
         if coding.rotated:
             y = randomized_hadamard(y, seed=coding.seed, stream=coding.stream)
-        n = coding.length
-        if y.shape[1] < n:
-            y = np.concatenate([y, np.zeros((len(y), n - y.shape[1]), np.float32)], axis=1)
-        codes = search(y, coding.bits, coding.memory)
-        found = values(codes, np.ones(len(y), np.float32), n, coding.bits, coding.memory)
+        n, own = coding.length, coding.coordinates
+        padded = y if own == n else np.concatenate([y, np.zeros((len(y), n - own), np.float32)], axis=1)
+        codes = search(padded, coding.bits, coding.memory)
+        found = np.ascontiguousarray(values(codes, np.ones(len(y), np.float32), n, coding.bits, coding.memory)[:, :own])
         product = dot(y, found)[:, None]
         top, below = (dot(y, y)[:, None], product) if self.fit == "unbiased" else (product, dot(found, found)[:, None])
         scale = np.divide(top, below, out=np.zeros_like(top), where=product > 0)
-        return codes, scale if exponent is None else np.ldexp(scale, exponent)
+        with np.errstate(over="ignore", under="ignore"):
+            wide = scale if exponent is None else np.ldexp(scale, exponent)
+            stored = wide.astype(self.scale_dtype)
+        require_held(stored, wide, self.scale_dtype, x.dtype)
+        return codes, stored

@@ -94,14 +94,11 @@ class TrellisFeedback(Trellis):
         planes = {name: np.zeros(shape, dtype) for name, (dtype, shape) in inner.layout().items()}
         columns = count(1)
 
-        done = 0
-
         def become(t: int, target: Array) -> Array:
-            nonlocal done
+            if not np.isfinite(target).all():
+                raise ValueError(f"x is too large: what column {t} should become is beyond float64; scale x down")
             codes, scales = (planes[name][t : t + 1] for name in ("codes", "scales"))
             codes[:], scales[:] = self._rows(inner, target[None])
-            if not np.isfinite(scales).all():
-                raise ValueError(f"column {t} needs a scale beyond {self.scale_dtype}; pass scale_dtype='float64'")
             found: Array = inner.decoder({"codes": codes, "scales": scales})(0, 1)[0].astype(np.float64)
             if progress:
                 progress(next(columns) * found.size, a.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -192,11 +192,7 @@ class Walk:
                 up = stored + 1 if name == "bfloat16" else np.nextafter(stored, np.asarray(np.inf, name))
                 stored = np.where(low, up, stored)
             back = stored_scales(stored, name).astype(np.float64)
-        # Only denormal numbers of a float32 row may get lost: they are as small as what is lost.
-        lost = ~np.isfinite(back) | ((back == 0) & (wide >= (2.0**-126 if self.x.dtype == np.float32 else 5e-324)))
-        if lost.any():
-            size = float(wide[lost].flat[0])
-            raise ValueError(f"scale_dtype is {name!r}, which can't hold a scale of {size:.3g}; take a wider one, or scale x")
+        require_held(back, wide, name, self.x.dtype)
         back = back / self.gain
         return stored, back if exponent is None else np.ldexp(back, -exponent)
 
@@ -331,3 +327,12 @@ def quotient(numerator: Array, denominator: Array, otherwise: Array) -> Array:
     """numerator / denominator where that is a positive number."""
     ratio = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
     return np.where(ratio > 0, ratio, otherwise)
+
+
+def require_held(stored: Array, scale: Array, scale_dtype: str, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError where scales of rows of that dtype are infinite or 0 as they are stored."""
+    # Only denormal numbers of a float32 row may get lost: they are as small as what is lost.
+    lost = ~np.isfinite(stored) | ((stored == 0) & (scale >= (2.0**-126 if dtype == np.float32 else 5e-324)))
+    if lost.any():
+        size = float(scale[lost].flat[0])
+        raise ValueError(f"scale_dtype is {scale_dtype!r}, which can't hold a scale of {size:.3g}; take a wider one, or scale x")
