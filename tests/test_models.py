@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+import evenbits
 from evenbits import container
 from evenbits.container import load, verify
 from evenbits.encoded import Encoded, EncodedError, decode
@@ -232,6 +233,18 @@ def test_an_entropy_trellis_takes_all_that_a_budget_allows(budget, rng, tmp_path
         allowed = float(budget) * sum(math.prod(shape) for shape in shapes.values()) / 8
         taken, most = sum(row.after for row in one.rows if row.name != "bias"), 30
     assert 0.999 * allowed - most < taken <= allowed
+
+
+@pytest.mark.parametrize("bits", [2, 3])
+def test_budgets_of_small_files_are_shared_as_well_as_bits_are(bits, tmp_path):
+    """What is kept for headers at first would else come to the last tensors alone."""
+    path = Path(evenbits.__file__).parent / "data" / "digits.safetensors"
+    reports = [quantize_model(path, tmp_path / "a", bits=bits, method="entropy_trellis", states=8)]
+    size = (tmp_path / "a").stat().st_size
+    reports.append(quantize_model(path, tmp_path / "b", budget=f"{size}B", method="entropy_trellis", states=8))
+    assert size - 200 < (tmp_path / "b").stat().st_size <= size
+    plain, shared = (sum((row.error * row.norm) ** 2 for row in report.rows if row.error is not None) for report in reports)
+    assert shared < 1.25 * plain
 
 
 @pytest.mark.parametrize("size", [1800, 2200, 2400, 2600])

@@ -6,7 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import lru_cache
@@ -167,6 +167,19 @@ def make_plan(
     ceilings = layouts.ceilings(bits) if budget else {}
     heads = {name: head_bytes(e) for name, e in layouts.longest(bits).items()} if budget and budget.size else {}
     return Plan(bits, quantizers, kept, ceilings, heads, spare)
+
+
+def fairer(plan: Plan, model: Model, entries: Iterable[container.Entry], spare: int) -> Plan:
+    """The plan with what streams may take in proportion to their values, from what has been taken besides them and was left.
+
+    Before, as much is kept for every tensor as its header could need; the first ones go short of that, the last ones get it.
+    """
+    made = {entry.name: entry for entry in entries if entry.name in plan.quantizers}
+    streams = {name: entry.planes["stream"].nbytes for name, entry in made.items()}
+    room, total = spare + sum(streams.values()) - RESERVE * len(made), sum(model.tensors[name].size for name in made)
+    ceilings = {name: e.nbytes - streams[name] + room * model.tensors[name].size // total for name, e in made.items()}
+    heads = {name: head_bytes(entry) for name, entry in made.items()} if plan.heads else {}
+    return replace(plan, ceilings=ceilings, heads=heads, spare=0)
 
 
 def head_bytes(entry: container.Entry) -> int:

@@ -13,13 +13,15 @@ from evenbits import container
 from evenbits._arrays import Array, as_floats, require_finite
 from evenbits._tensorfile import Path, Tensor, write_file
 from evenbits.encoded import ERRORS, Encoded
-from evenbits.models.plan import RESERVE, Rate, head_bytes, make_plan, own_shape, parse_budget, rows_of
-from evenbits.models.read import open_model
+from evenbits.models.plan import RESERVE, Plan, Rate, fairer, head_bytes, make_plan, own_shape, parse_budget, rows_of
+from evenbits.models.read import Model, open_model
 from evenbits.models.report import Report, Row
 from evenbits.quantizers.base import Quantizer, flag
 
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".bin")
 Progress = Callable[[int, int, str], None]
+SHORT = 1.01
+"""Where a tensor's share of a budget is so many times what it got, all are encoded once more."""
 
 
 def default_output(path: Path) -> str:
@@ -71,6 +73,31 @@ def quantize_model(
         certificate=certificate,
         options=options,
     )
+    encode = partial(_encode_all, model, certificate=certificate, workers=workers, progress=progress)
+    entries, rows, spare = encode(plan)
+    if ceiling and any(quantizer.fills for quantizer in plan.quantizers.values()):
+        fair = fairer(plan, model, entries, spare)
+        if any(entry.nbytes * SHORT < fair.ceilings.get(entry.name, 0) for entry in entries):
+            again = encode(fair)
+            fits = ceiling.size is None or container.file_size(again[0], metadata=model.metadata) <= ceiling.size
+            if fits and again[2] >= 0 and _squares(again[1]) < _squares(rows):
+                entries, rows, spare = again
+    if progress:
+        total = sum(model.tensors[name].size for name in plan.quantizers)
+        progress(total, total, os.fspath(output))
+    if ceiling and ceiling.bits is not None and spare < 0:  # by what was taken instead, whose rows are shorter
+        raise ValueError(f"budget is {ceiling}; certificates take more than was foreseen: take more bits")
+    size = container.write(output, entries, metadata=model.metadata, limit=ceiling.size if ceiling else None)
+    return Report(
+        os.fspath(path), os.fspath(output), method, float(plan.bits), str(ceiling) if ceiling else None, seed, options,
+        tuple(rows), size,
+    )  # fmt: skip
+
+
+def _encode_all(
+    model: Model, plan: Plan, *, certificate: bool, workers: int, progress: Progress | None
+) -> tuple[list[container.Entry], list[Row], int]:
+    """All tensors, and how many bytes are left."""
     entries: list[container.Entry] = []
     rows: list[Row] = []
     done, total = 0, sum(model.tensors[name].size for name in plan.quantizers)
@@ -83,7 +110,7 @@ def quantize_model(
         if progress:
             progress(done, total, name)
         quantizer = plan.quantizers[name]
-        if quantizer.fills and ceiling is not None:  # what others have left is shared among the tensors yet to come
+        if quantizer.fills and plan.ceilings:  # what others have left is shared among the tensors yet to come
             longer = max(0, len(tensor.dtype_name) - len("float32"))  # bfloat16 comes as float32
             besides = longer + (quantizer.certificate_bytes(rows_of(tensor.shape)) if certificate else 0)
             quantizer.allowed = plan.ceilings[name] + spare * tensor.size // (total - done) - besides
@@ -95,15 +122,12 @@ def quantize_model(
         entries.append(entry)
         rows.append(row)
         done += tensor.size
-    if progress:
-        progress(done, total, os.fspath(output))
-    if ceiling and ceiling.bits is not None and spare < 0:  # by what was taken instead, whose rows are shorter
-        raise ValueError(f"budget is {ceiling}; certificates take more than was foreseen: take more bits")
-    size = container.write(output, entries, metadata=model.metadata, limit=ceiling.size if ceiling else None)
-    return Report(
-        os.fspath(path), os.fspath(output), method, float(plan.bits), str(ceiling) if ceiling else None, seed, options,
-        tuple(rows), size,
-    )  # fmt: skip
+    return entries, rows, spare
+
+
+def _squares(rows: list[Row]) -> float:
+    """The squared error of all tensors."""
+    return sum((row.error * row.norm) ** 2 for row in rows if row.error is not None)
 
 
 def _heard(progress: Progress, name: str, before: int, total: int, done: int, size: int) -> None:
