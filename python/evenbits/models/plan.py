@@ -158,7 +158,8 @@ def make_plan(
             longest = layouts.longest(rate)
             entries = [longest.get(name) or container.entry_of(name, tensor) for name, tensor in model.tensors.items()]
             besides = container.file_size(entries, metadata=model.metadata) - sum(entry.nbytes for entry in longest.values())
-            return besides + sum(layouts.ceilings(rate).values())
+            digits = 0 if method_named(method).fixed else RESERVE * len(longest)
+            return besides + digits + sum(layouts.ceilings(rate).values())
 
         bits, spare = layouts.largest_rate(file_size, budget.size, budget, lambda size: f"{size} bytes")
         spare -= 7  # headers are padded to whole eights, so that a shorter one may take what a longer one does
@@ -176,7 +177,7 @@ def fairer(plan: Plan, model: Model, entries: Iterable[container.Entry], spare: 
     """
     made = {entry.name: entry for entry in entries if entry.name in plan.quantizers}
     streams = {name: entry.planes["stream"].nbytes for name, entry in made.items()}
-    room, total = spare + sum(streams.values()) - RESERVE * len(made), sum(model.tensors[name].size for name in made)
+    room, total = spare + sum(streams.values()), sum(model.tensors[name].size for name in made)
     ceilings = {name: e.nbytes - streams[name] + room * model.tensors[name].size // total for name, e in made.items()}
     heads = {name: head_bytes(entry) for name, entry in made.items()} if plan.heads else {}
     return replace(plan, ceilings=ceilings, heads=heads, spare=0)
