@@ -28,8 +28,8 @@ assert found == '$expected'.split(), found" &&
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 run_on Nehalem "sse2" "$@" >"$log" 2>&1 &
-status=0
+first=$! status=0
 run_on Haswell "avx2 sse2" "$@" 2> >(grep -v "TCG doesn't support requested feature" >&2) || status=$?
-wait $! || status=$?
+wait "$first" || status=$?
 cat "$log"
 exit "$status"
