@@ -25,8 +25,6 @@ DEVIATION = 147.8
 """Of the values."""
 GAINS = ((1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0), (1.12, 1.03, 0.97, 0.945, 0.925, 0.9, 0.885))
 """By rate, what a Gaussian is multiplied by before the search: more at low rates, where what is found is smaller than it."""
-
-
 MULTIPLIERS = (1976101133, 310825767, 4173394211, 1753752023)
 
 
@@ -36,9 +34,13 @@ def multiplier(rate: Fraction, memory: int) -> int:
     return (a << (16 - memory) | a >> (16 + memory)) & 0xFFFFFFFF
 
 
+def row_bits(n: int, rate: Fraction) -> int:
+    """Bits of a row of n values."""
+    return n * rate.numerator // rate.denominator
+
+
 def row_bytes(n: int, rate: Fraction) -> int:
-    """Bytes of a row of n values."""
-    return (n * rate.numerator // rate.denominator + 7) // 8
+    return (row_bits(n, rate) + 7) // 8
 
 
 def unit(rate: Fraction) -> int:

@@ -50,9 +50,8 @@ class Reader:
             raise EncodedError(f"{self.where}.{key} is {value!r}; it must be a string")
         return value
 
-    def flag(self, key: str) -> bool:
-        """False if it is absent."""
-        value = self.rest.pop(key, False)
+    def flag(self, key: str, default: bool = False) -> bool:
+        value = self.rest.pop(key, default)
         if not isinstance(value, bool):
             raise EncodedError(f"{self.where}.{key} is {value!r}; it must be true or false")
         return value

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from evenbits._arrays import Array
 from evenbits.codings.base import Coding, Rows
 from evenbits.codings.bit_shift import BitShift
-from evenbits.spec import EncodedError, Reader
+from evenbits.spec import Reader
 
 OF: dict[str, type[Coding]] = {BitShift.coding: BitShift}
 
@@ -47,9 +47,7 @@ class Transposed(Coding):
 
     @classmethod
     def from_fields(cls, head: tuple[str, Fraction, tuple[int, ...], str], fields: Reader) -> Transposed:
-        kind, portable = OF[fields.choice("of", tuple(OF))], fields.rest.pop("portable", True)
-        if not isinstance(portable, bool):
-            raise EncodedError(f"{fields.where}.portable is {portable!r}; it must be true or false")
+        kind, portable = OF[fields.choice("of", tuple(OF))], fields.flag("portable", True)
         method, bits, shape, dtype = head
         return cls.of(kind.from_fields((method, bits, transpose(shape), dtype), fields), shape, portable)
 

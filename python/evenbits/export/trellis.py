@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evenbits._arrays import Array
-from evenbits.bit_shift import multiplier, row_bytes, values
+from evenbits.bit_shift import multiplier, row_bits, row_bytes, values
 from evenbits.codings.bit_shift import BitShift
 from evenbits.encoded import Encoded
 from evenbits.packing import Radix
@@ -34,7 +34,6 @@ def codes_text(coding: BitShift, bytes_name: str) -> str:
     """The initializer of an eb_trellis."""
     rate, n = coding.bits, coding.length
     whole, part = divmod(rate.numerator, rate.denominator)
-    bits = n * rate.numerator // rate.denominator
     factor = multiplier(rate, coding.memory)
-    fields = [coding.rows, row_bytes(n, rate), coding.coordinates, bits, f"{factor}u"]
+    fields = [coding.rows, row_bytes(n, rate), coding.coordinates, row_bits(n, rate), f"{factor}u"]
     return f"{{{bytes_name}, {', '.join(map(str, [*fields, part, rate.denominator, whole, coding.memory]))}}}"
